@@ -1,0 +1,271 @@
+"""The state of a run as immutable data: what every screen, report and headless line is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    NEW = "new"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    WAITING = "waiting"  # a gate waits for a person, or the chosen stop was reached
+    FAILED = "failed"
+    ROLLING_BACK = "rolling back"
+    ROLLED_BACK = "rolled back"
+    DONE = "done"
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in progress"
+    COMPLETED = "completed"
+    BLOCKED = "blocked"  # on what: TaskState.blocked_on
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+
+
+class Verb(StrEnum):
+    """What an operator can ask of the runner; sent as a row of the command table."""
+
+    START = "start"  # args: {"until": task id, phase id or "end"}
+    PAUSE = "pause"
+    RESUME = "resume"
+    SPEED = "speed"  # args: any of BackfillSettings' field names
+    CONFIRM = "confirm"  # args: {"task": id}: answers a gate
+    ROLLBACK = "rollback"  # args: {"to": task id or "start", "typed": text}: undoes that task and all after it
+    PURGE = "purge"  # args: {"task": id, "typed": database name}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The database a console is connected to. ``environment``: PROD, STAGING, DEV or DEMO."""
+
+    database: str
+    host: str
+    port: int
+    server_version: str
+    role: str
+    environment: str = "PROD"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who runs it. ``age_s`` is the heartbeat's age by the server's clock; ``alive`` is age below the limit."""
+
+    holder: str
+    host: str
+    pid: int
+    since: datetime
+    age_s: float
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """One task of the run. ``note`` is a short fact for its line (``63%``, ``trigger on``)."""
+
+    id: str
+    title: str
+    kind: str
+    phase_id: str
+    phase_title: str
+    status: TaskStatus
+    estimate_minutes: int
+    irreversible: str = ""
+    depends: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    seconds: float = 0.0  # actual work time so far, by the server's clock
+    operator: str = ""
+    blocked_on: str = ""
+    note: str = ""
+    error: str = ""
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StatementState:
+    """One statement of a task that ran or runs. ``direction`` is up or down."""
+
+    task_id: str
+    direction: str
+    ordinal: int
+    sql: str
+    status: str  # running, done, failed, waiting for a lock
+    attempts: int
+    lock_wait_ms: float
+    ms: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One throttle signal: value and limit in words, its state and the seconds it has cost so far."""
+
+    name: str
+    value: str
+    limit: str
+    state: str  # ok, throttling, unknown
+    cost_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Live progress of a copy or a comparison. Rates in rows/s; the ETA is a range in seconds, None when unknown."""
+
+    task_id: str
+    mapping: str
+    what: str  # copy or compare
+    source: str
+    target: str
+    rows_total: int  # estimate until the copy is done
+    rows_done: int  # source rows read
+    rows_written: int
+    rows_rejected: int
+    share: float  # 0..1, never above 1
+    finished: bool
+    rate: float
+    rates: tuple[float, ...] = ()  # recent rates, oldest first
+    eta_low_s: float | None = None
+    eta_high_s: float | None = None
+    batch_rows: int = 0
+    batch_ms: float = 0.0
+    target_ms: int = 0
+    duty_percent: int = 100
+    workers: int = 1
+    reason: str = ""  # why the batch last changed, in words
+    signals: tuple[Signal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """A check's last result. ``rows`` holds up to 20 sample rows as dictionaries of text."""
+
+    task_id: str
+    check_id: str
+    title: str
+    severity: str
+    ok: bool
+    expected: str
+    actual: str
+    ms: float
+    at: datetime
+    rows: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log. ``kind`` groups lines: run, task, ddl, lock, batch, throttle, check, operator, error."""
+
+    id: int
+    at: datetime
+    actor: str
+    kind: str
+    task_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Another session that matters: a blocker, one that waits behind us, or a user of an old table."""
+
+    pid: int
+    application: str
+    user: str
+    state: str
+    age_s: float
+    query: str
+    role: str  # blocks us, waits behind us, uses the old table
+    table: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Client-side figures over a window: operations, errors, percentiles in milliseconds."""
+
+    operations: int = 0
+    errors: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The applications' own figures, as they report them: before the run, during it, and the last seconds."""
+
+    before: Latency
+    during: Latency
+    now: Latency
+    by_kind: tuple[tuple[str, Latency], ...] = ()  # operation kind -> figures during
+    last_errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackStep:
+    """One thing a rollback would do."""
+
+    task_id: str
+    text: str
+    statements: tuple[str, ...]
+    seconds: float | None  # estimate, None when unknown
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPreview:
+    """What rolling back to just before ``to`` would do and cost. ``loses`` empty means nothing is lost."""
+
+    to: str
+    steps: tuple[RollbackStep, ...]
+    loses: tuple[str, ...]
+    keeps: tuple[str, ...]
+    facts: tuple[str, ...]  # for instance rows written through the new shape since
+    impossible: str  # why it cannot be done; empty when it can
+    seconds: float | None
+    needs_typing: str = ""  # the text to type where something is lost
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Everything a console shows of a run at one moment (``server_now``, the server's clock)."""
+
+    target: Target
+    server_now: datetime
+    run_id: int
+    plan_id: str
+    plan_title: str
+    plan_sha256: str
+    status: RunStatus
+    until: str
+    operator: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str
+    lease: Lease | None
+    tasks: tuple[TaskState, ...]
+    statements: tuple[StatementState, ...] = ()  # of the task in progress, or the last one
+    progress: tuple[Progress, ...] = ()
+    checks: tuple[CheckState, ...] = ()
+    events: tuple[Event, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    traffic: Traffic | None = None
+    leads: tuple[tuple[str, str], ...] = ()  # mapping id -> old, both, new
+    rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows
+
+    @property
+    def current(self) -> TaskState | None:
+        """The task in progress, else the failed or blocked one, else None."""
+        for wanted in (TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.BLOCKED):
+            for task in self.tasks:
+                if task.status is wanted:
+                    return task
+        return None

@@ -1,0 +1,246 @@
+"""A plan as immutable data: phases, tasks, mappings, checks. No database, no screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Kind(StrEnum):
+    """What the engine does for a task."""
+
+    SQL = "sql"  # run the statements of a file
+    SYNC = "sync"  # switch the triggers of one direction on
+    BACKFILL = "backfill"  # copy the rows of a mapping in batches
+    CHECK = "check"  # run checks, and/or compare every row of a mapping
+    SWITCH = "switch"  # say which shape leads
+    DRAIN = "drain"  # wait until nobody uses the old tables
+    RETIRE = "retire"  # move the old tables to the archive schema
+    PURGE = "purge"  # drop the archived tables; no way back
+    GATE = "gate"  # a person confirms something outside the database
+
+
+class Direction(StrEnum):
+    """Which way a sync carries writes."""
+
+    FORWARD = "forward"  # old to new
+    REVERSE = "reverse"  # new to old
+
+
+class Leads(StrEnum):
+    """Which shape applications should use."""
+
+    OLD = "old"
+    BOTH = "both"
+    NEW = "new"
+
+
+class Severity(StrEnum):
+    """What a failing check does: an error fails its task, the others are only shown."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table, always with its schema."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the plan: its path relative to the plan directory, its text, its digest (hex)."""
+
+    path: str
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How values of an old row resolve to a value of the new one, and back.
+
+    ``relation`` is a table or view with one row for each accepted spelling: ``match`` names its columns and
+    the old columns they equal; ``gives`` is the column with the resolved value; ``canonical`` is a boolean
+    column, true for the one spelling that the way back writes. A value that resolves to nothing or to
+    several is rejected with a reason, never guessed.
+    """
+
+    name: str
+    relation: TableName
+    match: tuple[tuple[str, str], ...]  # (relation column, old column)
+    gives: str
+    canonical: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A condition over the old row (``o``) and lookups under which the new shape refuses it, and why."""
+
+    when: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Old and new table, declared once; triggers, copy, validation and rollback are derived from it.
+
+    ``columns``: new column -> SQL expression over the old row ``o`` and lookups by name.
+    ``back``: old column -> SQL expression over the new row ``n`` and lookups by name.
+    Keys are unique, not null; the new key's expressions use only old key columns and lookups on them.
+    """
+
+    id: str
+    old: TableName
+    new: TableName
+    old_key: tuple[str, ...]
+    new_key: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    back: tuple[tuple[str, str], ...]
+    lookups: tuple[Lookup, ...] = ()
+    refuse: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check of the plan: an SQL query with its expectation, or a Python program printing JSON lines.
+
+    ``expect`` for SQL: ``zero rows``, ``some rows``, ``true``, ``value = X``, ``value >= X``, ``value <= X``, ``report``.
+    ``file`` is where it stands; ``line`` the first line of its header. ``sql`` is empty for a program.
+    """
+
+    id: str
+    title: str
+    phase: str
+    severity: Severity
+    file: str
+    line: int
+    sql: str = ""
+    expect: str = ""
+    program: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """A hazard accepted for a task, with the reason."""
+
+    hazard: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillSettings:
+    """Where a backfill starts from; all of it can be changed while it runs."""
+
+    batch_rows: int = 5_000
+    target_ms: int = 100
+    workers: int = 1
+    duty_percent: int = 100
+    max_rows_per_second: int = 0  # 0: no limit
+    max_rejects: int = 0  # 0: no limit
+    max_reject_percent: float = 5.0
+    max_replica_lag_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step of the plan. Which of the settings apply depends on ``kind``."""
+
+    id: str
+    title: str
+    kind: Kind
+    minutes: int
+    phase: str
+    depends: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()  # check ids that must pass after it
+    irreversible: str = ""  # why there is no way back; empty when there is one
+    deliverables: tuple[str, ...] = ()
+    file: SourceFile | None = None  # sql
+    down: SourceFile | None = None  # sql: the way back
+    mappings: tuple[str, ...] = ()  # sync, backfill, check, switch, drain, retire, purge
+    direction: Direction = Direction.FORWARD  # sync
+    backfill: BackfillSettings = field(default_factory=BackfillSettings)
+    checks: tuple[str, ...] = ()  # check
+    leads: Leads = Leads.OLD  # switch
+    leads_back: Leads = Leads.OLD  # switch: what the way back sets
+    quiet_seconds: int = 10  # drain: nobody on the old table for so long
+    export: bool = True  # purge: write the rows to files first
+    question: str = ""  # gate: what the person confirms
+    lock_timeout_ms: int = 200
+    statement_timeout_ms: int = 0  # 0: none
+    allow: tuple[Allow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A group of tasks done in order."""
+
+    id: str
+    title: str
+    risk: str
+    schedule: str
+    goal: str
+    doc: str
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """A page readable in the console: its file name without ``.md``, its first heading, its Markdown."""
+
+    name: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole plan. ``sha256`` covers every file it uses, by path and content."""
+
+    id: str
+    title: str
+    root: Path
+    server_min: int  # major version
+    server_max: int
+    archive_schema: str
+    baseline: SourceFile | None
+    phases: tuple[Phase, ...]
+    mappings: tuple[Mapping, ...]
+    checks: tuple[Check, ...]
+    docs: tuple[Doc, ...]
+    files: tuple[SourceFile, ...]
+    sha256: str
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task, in the order it runs."""
+        return tuple(task for phase in self.phases for task in phase.tasks)
+
+    def task(self, task_id: str) -> Task:
+        """The task with this id. Raises KeyError."""
+        for task in self.tasks:
+            if task.id == task_id:
+                return task
+        raise KeyError(task_id)
+
+    def mapping(self, mapping_id: str) -> Mapping:
+        """The mapping with this id. Raises KeyError."""
+        for mapping in self.mappings:
+            if mapping.id == mapping_id:
+                return mapping
+        raise KeyError(mapping_id)
+
+    def check(self, check_id: str) -> Check:
+        """The check with this id. Raises KeyError."""
+        for check in self.checks:
+            if check.id == check_id:
+                return check
+        raise KeyError(check_id)

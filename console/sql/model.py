@@ -1,0 +1,63 @@
+"""What is known of an SQL statement without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock a statement takes on an object.
+
+    ``mode`` is PostgreSQL's name in capitals (``ACCESS EXCLUSIVE``); ``basis`` says how we know:
+    ``measured``, ``catalogue``, ``grammar`` or ``assumed``. ``new`` objects are made earlier in the same
+    sequence, so nobody can be waiting for them.
+    """
+
+    object: str
+    mode: str
+    basis: str
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """Something that can hurt: a stable code, why, and the safe form (may be empty)."""
+
+    code: str
+    message: str
+    safer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who understood the statement: ``postgresql`` yes or no; ``sqlglot`` parsed, opaque or failed; do they agree."""
+
+    postgresql: bool
+    sqlglot: str
+    agree: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a file. ``sql`` is the file's own text; ``line`` is 1-based.
+
+    ``group``: statements that stand in one BEGIN..COMMIT block of the file share a number and run in one
+    transaction; None means the statement runs alone. ``transactional`` is false for what cannot run in a
+    transaction. ``rewrite`` and ``scan`` are None when unknown. ``blocks`` says in words what waits.
+    """
+
+    file: str
+    line: int
+    ordinal: int
+    sql: str
+    kind: str
+    transactional: bool
+    group: int | None
+    rewrite: bool | None
+    scan: bool | None
+    locks: tuple[Lock, ...]
+    hazards: tuple[Hazard, ...]
+    read_by: Readers
+    tables: tuple[str, ...]
+    blocks: str

@@ -1,0 +1,72 @@
+"""What the screens may ask of the world: the one seam between drawing and everything else.
+
+The commands package implements it over the journal; tests implement it with canned states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from console.journal.state import RollbackPreview, RunState, Verb
+from console.plan.model import Doc, Plan
+from console.sql.model import Statement
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPreview:
+    """What a task would run, forward and back. ``derived`` is true when the engine makes the SQL from a mapping."""
+
+    task_id: str
+    file: str
+    down_file: str
+    up: tuple[Statement, ...]
+    down: tuple[Statement, ...]
+    derived: bool
+    sizes: tuple[tuple[str, int, int], ...]  # table, rows (estimate), bytes; empty without a database
+    text: str  # what the task does, in words
+    no_way_back: str  # why there is none; empty when there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a command that was sent."""
+
+    accepted: bool
+    text: str
+
+
+class World(Protocol):
+    """All calls may block and are made from worker threads; errors are FerryError with a clear sentence."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan on disk, None when only the journal is known (attach)."""
+
+    @property
+    def can_control(self) -> bool:
+        """False for a reviewer's or an attached, read-only console."""
+
+    def state(self) -> RunState:
+        """The state of the run now."""
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the journal changed, or after this long."""
+
+    def preview(self, task_id: str) -> TaskPreview:
+        """What the task would run."""
+
+    def docs(self) -> tuple[Doc, ...]:
+        """The plan's pages."""
+
+    def rollback_preview(self, to: str) -> RollbackPreview:
+        """What rolling back to just before task ``to`` (or ``start``) would do."""
+
+    def send(self, verb: Verb, **args: object) -> Receipt:
+        """Send a command to the runner, starting one if none runs. Refused for a read-only console."""
+
+    def save_report(self) -> str:
+        """Write a report of the run; returns the path of the file."""
+
+    def close(self) -> None:
+        """Release connections."""
