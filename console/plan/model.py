@@ -113,7 +113,8 @@ class Mapping:
 class Check:
     """A check of the plan: an SQL query with its expectation, or a Python program printing JSON lines.
 
-    ``expect`` for SQL: ``zero rows``, ``some rows``, ``true``, ``value = X``, ``value >= X``, ``value <= X``, ``report``.
+    ``expect`` for SQL: ``zero rows``, ``some rows``, ``true``, ``value = X``, ``value >= X``, ``value <= X`` or
+    ``report`` (always ok, its rows are shown).
     ``file`` is where it stands; ``line`` the first line of its header. ``sql`` is empty for a program.
     """
 
@@ -202,6 +203,14 @@ class Doc:
 
 
 @dataclass(frozen=True, slots=True)
+class Demo:
+    """How to try the plan: SQL that generates rows, and the module whose ``workload`` makes the traffic."""
+
+    generate: SourceFile
+    traffic: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole plan. ``sha256`` covers every file it uses, by path and content."""
 
@@ -216,6 +225,7 @@ class Plan:
     mappings: tuple[Mapping, ...]
     checks: tuple[Check, ...]
     docs: tuple[Doc, ...]
+    demo: Demo | None
     files: tuple[SourceFile, ...]
     sha256: str
 
