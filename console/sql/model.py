@@ -61,3 +61,18 @@ class Statement:
     read_by: Readers
     tables: tuple[str, ...]
     blocks: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPreview:
+    """What a task would run, forward and back. ``derived`` is true when the engine makes the SQL from a mapping."""
+
+    task_id: str
+    file: str
+    down_file: str
+    up: tuple[Statement, ...]
+    down: tuple[Statement, ...]
+    derived: bool
+    sizes: tuple[tuple[str, int, int], ...]  # table, rows (estimate), bytes; empty without a database
+    text: str  # what the task does, in words
+    no_way_back: str  # why there is none; empty when there is one

@@ -10,22 +10,7 @@ from typing import Protocol
 
 from console.journal.state import RollbackPreview, RunState, Verb
 from console.plan.model import Doc, Plan
-from console.sql.model import Statement
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPreview:
-    """What a task would run, forward and back. ``derived`` is true when the engine makes the SQL from a mapping."""
-
-    task_id: str
-    file: str
-    down_file: str
-    up: tuple[Statement, ...]
-    down: tuple[Statement, ...]
-    derived: bool
-    sizes: tuple[tuple[str, int, int], ...]  # table, rows (estimate), bytes; empty without a database
-    text: str  # what the task does, in words
-    no_way_back: str  # why there is none; empty when there is one
+from console.sql.model import TaskPreview as TaskPreview
 
 
 @dataclass(frozen=True, slots=True)
