@@ -1,0 +1,1 @@
+"""The tests; ``tests.canned`` holds states and plans for everything that is drawn."""

@@ -1,0 +1,353 @@
+"""Runs, plans and previews at fixed moments, for everything that is drawn: screens, reports, headless lines.
+
+The clock stands at ``NOW``. ``a_run_state("mid backfill", until="end")`` is that moment with a field changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from console.journal.state import (
+    CheckState,
+    Event,
+    Latency,
+    Lease,
+    Progress,
+    RollbackPreview,
+    RollbackStep,
+    RunState,
+    RunStatus,
+    Session,
+    Signal,
+    StatementState,
+    Target,
+    TaskState,
+    TaskStatus,
+    Traffic,
+)
+from tests.canned_plan import PLAN_SHA256, a_plan, a_statement, a_task_preview, previews
+
+__all__ = [
+    "NOW",
+    "PLAN_SHA256",
+    "STATES",
+    "a_plan",
+    "a_rollback_preview",
+    "a_run_state",
+    "a_statement",
+    "a_target",
+    "a_task_preview",
+    "previews",
+]
+
+NOW = datetime(2026, 11, 21, 23, 41, 7, tzinfo=UTC)
+STARTED = NOW - timedelta(hours=1, minutes=12)
+OPERATOR = "dba@bastion"
+
+
+def ago(seconds: float) -> datetime:
+    """The moment this many seconds before ``NOW``."""
+    return NOW - timedelta(seconds=seconds)
+
+
+def a_target(environment: str = "PROD") -> Target:
+    """The database of every canned state."""
+    return Target("arbitrage", "db1.example", 5432, "16.10", "migrator", environment)
+
+
+def a_lease(age_s: float = 0.8) -> Lease:
+    """The runner's lease; dead when its heartbeat is older than 10 s."""
+    return Lease(OPERATOR, "bastion", 4711, STARTED, age_s, age_s < 10)
+
+
+def tasks(
+    done_until: str = "", current: str = "", status: TaskStatus = TaskStatus.IN_PROGRESS, **changes: Any
+) -> tuple[TaskState, ...]:
+    """The canned plan's tasks: completed through ``done_until``, ``current`` in ``status`` with ``changes``."""
+    plan = a_plan()
+    ids = [task.id for task in plan.tasks]
+    last = ids.index(done_until) if done_until else -1
+    states = []
+    for index, task in enumerate(plan.tasks):
+        phase = next(phase for phase in plan.phases if phase.id == task.phase)
+        state = TaskState(
+            id=task.id,
+            title=task.title,
+            kind=task.kind.value,
+            phase_id=phase.id,
+            phase_title=phase.title,
+            status=TaskStatus.PENDING,
+            estimate_minutes=task.minutes,
+            irreversible=task.irreversible,
+            depends=task.depends,
+        )
+        if index <= last:
+            begun = STARTED + timedelta(minutes=2 * index)
+            seconds = 12.5 + 7 * index
+            state = replace(
+                state,
+                status=TaskStatus.COMPLETED,
+                started_at=begun,
+                finished_at=begun + timedelta(seconds=seconds),
+                seconds=seconds,
+                operator=OPERATOR,
+                attempts=1,
+            )
+        elif task.id == current:
+            state = replace(state, status=status, operator=OPERATOR, attempts=1, **changes)
+        states.append(state)
+    return tuple(states)
+
+
+def events(*lines: tuple[str, str, str]) -> tuple[Event, ...]:
+    """Events of ``(kind, task id, text)``, 20 s apart, the last 5 s before ``NOW``."""
+    first = 5 + 20 * (len(lines) - 1)
+    return tuple(
+        Event(number, ago(first - 20 * (number - 1)), OPERATOR, kind, task_id, text)
+        for number, (kind, task_id, text) in enumerate(lines, start=1)
+    )
+
+
+def some_traffic() -> Traffic:
+    """Applications that hardly notice: no errors, p99 a little up."""
+    return Traffic(
+        before=Latency(120_000, 0, 0.82, 3.4, 18.0),
+        during=Latency(864_000, 0, 0.88, 4.1, 212.5),
+        now=Latency(1_005, 0, 0.85, 3.9, 9.2),
+        by_kind=(
+            ("insert snapshot", Latency(640_000, 0, 0.80, 3.6, 212.5)),
+            ("read latest", Latency(224_000, 0, 1.05, 4.9, 88.0)),
+        ),
+    )
+
+
+def a_progress(**changes: Any) -> Progress:
+    """A copy at 63 %, slowed by a replica."""
+    progress = Progress(
+        task_id="P2.1.2",
+        mapping="book_ticker",
+        what="copy",
+        source="book_ticker_snapshots",
+        target="book_ticker_snapshots_v2",
+        rows_total=12_400_000,
+        rows_done=7_812_000,
+        rows_written=7_811_660,
+        rows_rejected=340,
+        share=0.63,
+        finished=False,
+        rate=18_400.0,
+        rates=(12_000.0, 15_500.0, 17_900.0, 19_200.0, 16_100.0, 18_000.0, 18_400.0),
+        eta_low_s=230.0,
+        eta_high_s=310.0,
+        batch_rows=4_200,
+        batch_ms=96.0,
+        target_ms=100,
+        duty_percent=80,
+        workers=2,
+        reason="smaller: a batch took 140 ms, the target is 100 ms",
+        signals=(
+            Signal("replica lag", "1.4 s", "1.0 s", "throttling", 41.5),
+            Signal("blocked sessions", "0", "0", "ok", 2.0),
+            Signal("WAL rate", "not visible", "64 MB/s", "unknown", 0.0),
+        ),
+    )
+    return replace(progress, **changes)
+
+
+def _base(**changes: Any) -> RunState:
+    state = RunState(
+        target=a_target(),
+        server_now=NOW,
+        run_id=7,
+        plan_id="cex-normalise",
+        plan_title="Normalise exchanges and symbols",
+        plan_sha256=PLAN_SHA256,
+        status=RunStatus.RUNNING,
+        until="end",
+        operator=OPERATOR,
+        started_at=STARTED,
+        finished_at=None,
+        error="",
+        lease=a_lease(),
+        tasks=tasks(),
+        leads=(("book_ticker", "old"),),
+    )
+    return replace(state, **changes)
+
+
+def _fresh() -> RunState:
+    return _base(status=RunStatus.NEW, until="", operator="", started_at=None, lease=None)
+
+
+def _mid_backfill() -> RunState:
+    return _base(
+        tasks=tasks("P2.1.1", "P2.1.2", started_at=ago(431), seconds=431.0, note="63%"),
+        progress=(a_progress(),),
+        traffic=some_traffic(),
+        rejects=(("book_ticker", "unknown symbol", 300), ("book_ticker", "base equals quote", 40)),
+        checks=(a_check("P1.1.1", "exchanges_seeded", at=ago(4000)),),
+        events=events(
+            ("task", "P2.1.1", "P2.1.1 completed in 33.5 s"),
+            ("task", "P2.1.2", "P2.1.2 started"),
+            ("throttle", "P2.1.2", "throttled: replica lag 1.4 s, limit 1.0 s"),
+        ),
+    )
+
+
+def a_check(task_id: str, check_id: str, ok: bool = True, **changes: Any) -> CheckState:
+    """A check's result; a failed one has two sample rows."""
+    plan = a_plan()
+    known = next((check for check in plan.checks if check.id == check_id), None)
+    rows = ({"symbol_id": "17", "difference": "2"}, {"symbol_id": "23", "difference": "1"})
+    result = CheckState(
+        task_id=task_id,
+        check_id=check_id,
+        title=known.title if known else check_id,
+        severity=known.severity.value if known else "error",
+        ok=ok,
+        expected="zero rows",
+        actual="zero rows" if ok else "2 rows",
+        ms=41.7,
+        at=ago(8),
+        rows=() if ok else rows,
+    )
+    return replace(result, **changes)
+
+
+def _lock_wait() -> RunState:
+    ddl = "ALTER TABLE book_ticker_snapshots_v2 ADD CONSTRAINT fk_symbol FOREIGN KEY (symbol_id) REFERENCES symbols"
+    return _base(
+        tasks=tasks("P1.1.2", "P1.1.3", started_at=ago(9), seconds=9.0, note="waiting for a lock"),
+        statements=(StatementState("P1.1.3", "up", 1, ddl, "waiting for a lock", 4, 812.0, 0.0),),
+        sessions=(
+            Session(
+                2211, "nightly-report", "analyst", "idle in transaction", 1843.0, "SELECT * FROM symbols", "blocks us"
+            ),
+            Session(2390, "arbitrage-engine", "engine", "active", 0.4, "INSERT INTO symbols ...", "waits behind us"),
+        ),
+        traffic=some_traffic(),
+        events=events(
+            ("task", "P1.1.3", "P1.1.3 started"),
+            ("lock", "P1.1.3", "gave up after 200 ms waiting for symbols, held by pid 2211; next try in 1.6 s"),
+        ),
+    )
+
+
+def _failed_check() -> RunState:
+    error = "Check rejects_small failed: expected value <= 1000, got 1340."
+    return _base(
+        status=RunStatus.FAILED,
+        error=error,
+        lease=None,
+        tasks=tasks(
+            "P2.1.1", "P2.1.2", TaskStatus.FAILED, started_at=ago(900), finished_at=ago(8), seconds=892.0, error=error
+        ),
+        progress=(a_progress(share=1.0, finished=True, rows_done=12_400_000, eta_low_s=None, eta_high_s=None),),
+        checks=(
+            a_check("P1.1.1", "exchanges_seeded", at=ago(4000)),
+            a_check(
+                "P2.1.2", "rejects_small", False, severity="error", expected="value <= 1000", actual="1340", at=ago(8)
+            ),
+        ),
+        rejects=(("book_ticker", "unknown symbol", 1_300), ("book_ticker", "base equals quote", 40)),
+        traffic=some_traffic(),
+        events=events(("check", "P2.1.2", error), ("error", "P2.1.2", "P2.1.2 failed")),
+    )
+
+
+def _gate() -> RunState:
+    question = a_plan().task("P3.1.3").question
+    return _base(
+        status=RunStatus.WAITING,
+        tasks=tasks("P3.1.2", "P3.1.3", TaskStatus.BLOCKED, started_at=ago(60), blocked_on=question),
+        traffic=some_traffic(),
+        leads=(("book_ticker", "both"),),
+        events=events(("task", "P3.1.3", "P3.1.3 waits for a person")),
+    )
+
+
+def _done() -> RunState:
+    copied = {"share": 1.0, "finished": True, "rows_done": 12_400_000, "rows_written": 12_399_660}
+    return _base(
+        status=RunStatus.DONE,
+        finished_at=ago(5),
+        lease=None,
+        tasks=tasks("P4.1.2"),
+        progress=(a_progress(**copied, eta_low_s=None, eta_high_s=None),),
+        checks=(
+            a_check("P1.1.1", "exchanges_seeded", at=ago(4000)),
+            a_check("P3.1.2", "performance", severity="error", expected="not slower", actual="1.9 times faster"),
+        ),
+        rejects=(("book_ticker", "unknown symbol", 300), ("book_ticker", "base equals quote", 40)),
+        traffic=some_traffic(),
+        leads=(("book_ticker", "new"),),
+        events=events(("run", "", "run 7 started"), ("run", "", "run 7 done")),
+    )
+
+
+def _rolled_back() -> RunState:
+    back = tuple(
+        replace(task, status=TaskStatus.ROLLED_BACK, finished_at=ago(30))
+        if task.started_at and task.id >= "P2"
+        else task
+        for task in tasks("P2.1.3")
+    )
+    return _base(
+        status=RunStatus.ROLLED_BACK,
+        finished_at=ago(5),
+        lease=None,
+        tasks=back,
+        traffic=some_traffic(),
+        events=events(
+            ("operator", "P2.1.1", "rollback to P2.1.1 asked for"),
+            ("run", "", "rolled back to just before P2.1.1"),
+        ),
+    )
+
+
+STATES: dict[str, Callable[[], RunState]] = {
+    "fresh": _fresh,
+    "mid backfill": _mid_backfill,
+    "paused": lambda: replace(_mid_backfill(), status=RunStatus.PAUSED, lease=None),
+    "lock wait": _lock_wait,
+    "failed check": _failed_check,
+    "gate": _gate,
+    "done": _done,
+    "rolled back": _rolled_back,
+}
+
+
+def a_run_state(moment: str = "mid backfill", **changes: Any) -> RunState:
+    """The canned run at a moment of ``STATES``, with fields of RunState changed."""
+    return replace(STATES[moment](), **changes)
+
+
+def a_rollback_preview(variety: str = "safe") -> RollbackPreview:
+    """A rollback of the canned run: ``safe`` (nothing lost), ``lossy`` (asks to type) or ``impossible``."""
+    steps = (
+        RollbackStep("P2.1.2", "empty book_ticker_snapshots_v2", ("TRUNCATE book_ticker_snapshots_v2",), 2.5),
+        RollbackStep("P2.1.1", "switch the forward triggers off", ("DROP TRIGGER pgferry_fwd ON ...",), None),
+    )
+    safe = RollbackPreview(
+        to="P2.1.1",
+        steps=steps,
+        loses=(),
+        keeps=("every row of book_ticker_snapshots",),
+        facts=("0 rows were written through the new shape since P2.1.1",),
+        impossible="",
+        seconds=2.5,
+    )
+    if variety == "lossy":
+        return replace(safe, loses=("812 rows written through the new shape only",), needs_typing="arbitrage")
+    if variety == "impossible":
+        return replace(
+            safe,
+            to="start",
+            steps=(),
+            seconds=None,
+            impossible="P4.1.3 purged the old table; its rows are in the export",
+        )
+    return safe
