@@ -1,0 +1,48 @@
+"""Fixtures for every test: one PostgreSQL server for the whole run, a fresh database for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.demo.server import EmbeddedServer, find_binaries
+
+# Durable enough to mean something (synchronous_commit stays on), but without waiting for the disk.
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "wal_level": "replica", "max_connections": "100"}
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A server of the major version in PGFERRY_TEST_MAJOR, 18 by default."""
+    major = int(os.environ.get("PGFERRY_TEST_MAJOR", "18"))
+    with EmbeddedServer(find_binaries(major), settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server16() -> Iterator[EmbeddedServer]:
+    """A server of PostgreSQL 16."""
+    with EmbeddedServer(find_binaries(16), settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: EmbeddedServer) -> Iterator[str]:
+    """The connection string of a fresh database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real rows beside the repository; the test is skipped where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real rows are not on this machine: {folder.name}/ beside the repository is missing")
+    return folder
