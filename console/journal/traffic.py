@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -93,33 +95,55 @@ def _window(row: tuple[Any, ...]) -> Window:
     return Window(operations, errors, max_ms, {int(k): v for k, v in buckets.items()}, last_error)
 
 
-def read(conn: psycopg.Connection[Any], run_id: int) -> Traffic | None:
-    """The applications' figures before the run, during it and over the last 5 seconds; None without any report."""
-    rows = conn.execute(
-        "SELECT w.kind, w.at >= coalesce(r.started_at, 'infinity'), w.at > now() - interval '5 s',"
-        " w.operations, w.errors, w.max_ms, w.buckets, w.last_error"
-        " FROM pgferry.app_window w, pgferry.run r WHERE r.id = %s"
-        " AND w.at <= coalesce(r.finished_at, 'infinity') ORDER BY w.id",
-        (run_id,),
-    ).fetchall()
-    if not rows:
-        return None
-    before, during, now = Window(), Window(), Window()
-    kinds: dict[str, Window] = {}
-    errors: list[str] = []
-    for kind, is_during, is_now, *figures in rows:
-        window = _window(tuple(figures))
-        (during if is_during else before).merge(window)
-        if is_during:
-            kinds.setdefault(kind, Window()).merge(window)
-        if is_now:
+class Tally:
+    """The windows read so far, so that each read looks only at the newest ones."""
+
+    def __init__(self) -> None:
+        self._last_id = 0
+        self._started_at: datetime | None = None
+        self._before, self._during = Window(), Window()
+        self._kinds: dict[str, Window] = {}
+        self._recent: deque[tuple[datetime, Window]] = deque()
+        self._errors: deque[str] = deque(maxlen=5)
+
+    def read(
+        self, conn: psycopg.Connection[Any], started_at: datetime | None, finished_at: datetime | None
+    ) -> Traffic | None:
+        """The applications' figures before the run, during it and over the last 5 seconds; None without any report."""
+        if started_at != self._started_at:
+            self.__init__()  # type: ignore[misc]  # what counted as before may now be during
+            self._started_at = started_at
+        rows = conn.execute(
+            "SELECT id, at, kind, operations, errors, max_ms, buckets, last_error FROM pgferry.app_window"
+            " WHERE id > %s AND at <= coalesce(%s, 'infinity'::timestamptz) ORDER BY id",
+            (self._last_id, finished_at),
+        ).fetchall()
+        for id_, at, kind, *figures in rows:
+            self._last_id = id_
+            self._take(at, kind, _window(tuple(figures)))
+        if not self._last_id:
+            return None
+        now = Window()
+        row = conn.execute("SELECT clock_timestamp() - interval '5 s'").fetchone()
+        assert row is not None
+        while self._recent and self._recent[0][0] < row[0]:
+            self._recent.popleft()
+        for _, window in self._recent:
             now.merge(window)
+        return Traffic(
+            before=self._before.latency(),
+            during=self._during.latency(),
+            now=now.latency(),
+            by_kind=tuple((kind, w.latency()) for kind, w in sorted(self._kinds.items())),
+            last_errors=tuple(self._errors),
+        )
+
+    def _take(self, at: datetime, kind: str, window: Window) -> None:
+        self._recent.append((at, window))
         if window.last_error:
-            errors.append(window.last_error)
-    return Traffic(
-        before=before.latency(),
-        during=during.latency(),
-        now=now.latency(),
-        by_kind=tuple((kind, w.latency()) for kind, w in sorted(kinds.items())),
-        last_errors=tuple(errors[-5:]),
-    )
+            self._errors.append(window.last_error)
+        if self._started_at is None or at < self._started_at:
+            self._before.merge(window)
+            return
+        self._during.merge(window)
+        self._kinds.setdefault(kind, Window()).merge(window)

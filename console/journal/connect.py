@@ -1,0 +1,103 @@
+"""Connections: libpq's own conninfo, untouched, and one clear sentence when it does not work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from console.errors import ConnectionFailed
+from console.journal.state import Target
+
+MIN_VERSION = 130000  # PostgreSQL 13, in the form of server_version_num
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+
+_ADVICE = {
+    "28P01": "Check the password (PGPASSWORD, ~/.pgpass or the service file).",
+    "28000": "Check the role and the server's pg_hba.conf.",
+    "3D000": "Check the database name (PGDATABASE or dbname=).",
+    "53300": "The server has no free connection slot: close some, or raise max_connections.",
+    "57P03": "The server is starting or stopping: try again in a moment.",
+}
+
+
+def connect(
+    conninfo: str, *, application_name: str = "pgferry", autocommit: bool = True, read_only: bool = False
+) -> Conn:
+    """Connect as psql would: an empty ``conninfo`` leaves everything to PG* variables and service files.
+
+    Sessions never idle in a transaction and notice a lost client. ``read_only`` is enforced by the server.
+    Raises ConnectionFailed.
+    """
+    try:
+        conn: Conn = psycopg.connect(
+            conninfo, autocommit=True, application_name=application_name, fallback_application_name="pgferry"
+        )
+    except psycopg.ProgrammingError as error:
+        raise ConnectionFailed(
+            f"The connection string cannot be read: {_first_line(error)}.",
+            do="See 'Connection Strings' in libpq's manual.",
+        ) from None
+    except psycopg.OperationalError as error:
+        raise _connection_failed(error) from None
+    version = conn.info.server_version
+    if version < MIN_VERSION:
+        conn.close()
+        raise ConnectionFailed(
+            f"The server is PostgreSQL {version // 10000}; pgferry needs 13 or newer.",
+            state="Nothing was changed.",
+            do="Upgrade the server or choose another one.",
+        )
+    conn.execute("SET idle_in_transaction_session_timeout = '60s'")
+    conn.execute("SET lock_timeout = '1s'")
+    if version >= 140000:
+        conn.execute("SET client_connection_check_interval = '5s'")
+    if read_only:
+        conn.execute("SET default_transaction_read_only = on")
+    conn.autocommit = autocommit
+    return conn
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
+def _connection_failed(error: psycopg.OperationalError) -> ConnectionFailed:
+    text = str(error)
+    state = error.sqlstate or ""
+    if not state:  # errors while connecting carry no SQLSTATE in libpq
+        for needle, code in (
+            ("password authentication failed", "28P01"),
+            ("no password supplied", "28P01"),
+            ("no pg_hba.conf entry", "28000"),
+            ("does not exist", "3D000"),
+            ("too many clients", "53300"),
+            ("starting up", "57P03"),
+            ("shutting down", "57P03"),
+        ):
+            if needle in text:
+                state = code
+                break
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    what = lines[-1] if "FATAL" in text and lines else _first_line(error)
+    advice = _ADVICE.get(state, "Check that the server runs and that host and port are right (PGHOST, PGPORT, --dsn).")
+    return ConnectionFailed(
+        f"No connection to PostgreSQL: {what.rstrip('.')}.", state="Nothing was changed.", do=advice
+    )
+
+
+def target(conn: Conn, environment: str) -> Target:
+    """Which database this is, for the first line of every screen."""
+    row = conn.execute("SELECT current_database(), current_user, current_setting('server_version')").fetchone()
+    assert row is not None
+    host = conn.info.host or "local"
+    return Target(
+        database=row[0],
+        role=row[1],
+        server_version=row[2].split()[0],
+        host="local" if host.startswith(("/", "@")) else host,
+        port=conn.info.port,
+        environment=environment,
+    )

@@ -1,0 +1,54 @@
+"""The append-only audit: every event carries the hash of the one before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from console.journal.connect import Conn
+
+CHANNEL = "pgferry"
+
+# The run's row is the head of the chain: locking it orders writers without any waiting advisory lock.
+_APPEND = """
+WITH head AS (
+    SELECT id, event_hash FROM pgferry.run WHERE id = %(run)s FOR NO KEY UPDATE
+), new AS (
+    SELECT head.id AS run_id, head.event_hash AS prev, clock_timestamp() AS at, %(actor)s::text AS actor,
+           %(kind)s::text AS kind, %(task)s::text AS task_id, %(text)s::text AS text, %(data)s::jsonb AS data
+    FROM head
+), ins AS (
+    INSERT INTO pgferry.event (run_id, at, actor, kind, task_id, text, data, prev_hash, hash)
+    SELECT run_id, at, actor, kind, task_id, text, data, prev,
+           encode(sha256(convert_to(
+               concat_ws('|', prev, extract(epoch FROM at), actor, kind, task_id, text, data), 'UTF8')), 'hex')
+    FROM new RETURNING run_id, hash
+)
+UPDATE pgferry.run SET event_hash = ins.hash FROM ins WHERE run.id = ins.run_id
+"""
+
+
+def append(conn: Conn, run_id: int, kind: str, text: str, *, actor: str, task_id: str = "", **data: Any) -> None:
+    """Write one event and wake whoever listens."""
+    conn.execute(
+        _APPEND, {"run": run_id, "actor": actor, "kind": kind, "task": task_id, "text": text, "data": Jsonb(data)}
+    )
+    notify(conn)
+
+
+def notify(conn: Conn) -> None:
+    """Wake every console that listens; they read what changed."""
+    conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+
+def broken_links(conn: Conn, run_id: int) -> list[int]:
+    """Ids of events whose hash does not follow from their content and the event before; empty when intact."""
+    rows = conn.execute(
+        "SELECT id FROM (SELECT id, hash, prev_hash, lag(hash, 1, '') OVER (ORDER BY id) AS before,"
+        " encode(sha256(convert_to(concat_ws('|', prev_hash, extract(epoch FROM at), actor, kind, task_id, text, data),"
+        " 'UTF8')), 'hex') AS again FROM pgferry.event WHERE run_id = %s) e"
+        " WHERE hash <> again OR prev_hash <> before ORDER BY id",
+        (run_id,),
+    ).fetchall()
+    return [int(row[0]) for row in rows]

@@ -1,0 +1,186 @@
+"""The state of a run, read in one transaction-less sweep for consoles and reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from console.journal import lease, traffic
+from console.journal.connect import Conn, target
+from console.journal.state import (
+    CheckState,
+    Event,
+    Progress,
+    RunState,
+    RunStatus,
+    Session,
+    Signal,
+    StatementState,
+    TaskState,
+    TaskStatus,
+)
+from console.plan.model import Plan
+
+EVENTS_SHOWN = 500
+
+
+def run_state(
+    conn: Conn, run_id: int, *, environment: str, tally: traffic.Tally | None = None, events: int = EVENTS_SHOWN
+) -> RunState:
+    """Everything a console shows of the run now. Raises KeyError for an unknown run."""
+    row = conn.execute(
+        "SELECT clock_timestamp(), plan_id, plan_title, plan_sha256, status, until, operator, started_at, finished_at,"
+        " error FROM pgferry.run WHERE id = %s",
+        (run_id,),
+    ).fetchone()
+    if row is None:
+        raise KeyError(run_id)
+    tasks = _tasks(conn, run_id)
+    return RunState(
+        target=target(conn, environment),
+        server_now=row[0],
+        run_id=run_id,
+        plan_id=row[1],
+        plan_title=row[2],
+        plan_sha256=row[3],
+        status=RunStatus(row[4]),
+        until=row[5],
+        operator=row[6],
+        started_at=row[7],
+        finished_at=row[8],
+        error=row[9],
+        lease=lease.read(conn, run_id),
+        tasks=tasks,
+        statements=_statements(conn, run_id),
+        progress=_progress(conn, run_id),
+        checks=_checks(conn, run_id),
+        events=_events(conn, run_id, events),
+        sessions=_sessions(conn, run_id),
+        traffic=(tally or traffic.Tally()).read(conn, row[7], row[8]),
+        leads=tuple(conn.execute("SELECT mapping, leads FROM pgferry.lead ORDER BY mapping").fetchall()),
+        rejects=tuple(
+            conn.execute(
+                "SELECT mapping, reason, count(*) FROM pgferry.reject GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
+            ).fetchall()
+        ),
+    )
+
+
+def fresh_state(conn: Conn, plan: Plan, *, environment: str, operator: str) -> RunState:
+    """The state shown before the first start: every task pending, nothing written to the database."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return RunState(
+        target=target(conn, environment),
+        server_now=row[0],
+        run_id=0,
+        plan_id=plan.id,
+        plan_title=plan.title,
+        plan_sha256=plan.sha256,
+        status=RunStatus.NEW,
+        until="",
+        operator=operator,
+        started_at=None,
+        finished_at=None,
+        error="",
+        lease=None,
+        tasks=tuple(
+            TaskState(
+                id=task.id,
+                title=task.title,
+                kind=task.kind.value,
+                phase_id=phase.id,
+                phase_title=phase.title,
+                status=TaskStatus.PENDING,
+                estimate_minutes=task.minutes,
+                irreversible=task.irreversible,
+                depends=task.depends,
+            )
+            for phase in plan.phases
+            for task in phase.tasks
+        ),
+    )
+
+
+def _tasks(conn: Conn, run_id: int) -> tuple[TaskState, ...]:
+    rows = conn.execute(
+        "SELECT task_id, title, kind, phase_id, phase_title, status, estimate_minutes, irreversible, depends,"
+        " started_at, finished_at, CASE WHEN status = 'in progress' AND started_at IS NOT NULL"
+        " THEN extract(epoch FROM clock_timestamp() - started_at) ELSE extract(epoch FROM worked) END::float,"
+        " operator, blocked_on, note, error, attempts FROM pgferry.task WHERE run_id = %s ORDER BY position",
+        (run_id,),
+    ).fetchall()
+    return tuple(
+        TaskState(
+            id=r[0],
+            title=r[1],
+            kind=r[2],
+            phase_id=r[3],
+            phase_title=r[4],
+            status=TaskStatus(r[5]),
+            estimate_minutes=r[6],
+            irreversible=r[7],
+            depends=tuple(r[8]),
+            started_at=r[9],
+            finished_at=r[10],
+            seconds=r[11],
+            operator=r[12],
+            blocked_on=r[13],
+            note=r[14],
+            error=r[15],
+            attempts=r[16],
+        )
+        for r in rows
+    )
+
+
+def _statements(conn: Conn, run_id: int) -> tuple[StatementState, ...]:
+    rows = conn.execute(
+        "SELECT s.task_id, s.direction, s.ordinal, s.sql, s.status, s.attempts, s.lock_wait_ms, s.ms, s.error"
+        " FROM pgferry.statement s JOIN pgferry.task t USING (run_id, task_id, round) WHERE s.run_id = %(run)s"
+        " AND (s.task_id, s.direction) = (SELECT task_id, direction FROM pgferry.statement WHERE run_id = %(run)s"
+        " ORDER BY started_at DESC LIMIT 1) ORDER BY s.ordinal",
+        {"run": run_id},
+    ).fetchall()
+    return tuple(StatementState(*r) for r in rows)
+
+
+def _live(conn: Conn, run_id: int, prefix: str) -> list[Any]:
+    rows = conn.execute(
+        "SELECT payload FROM pgferry.live WHERE run_id = %s AND starts_with(name, %s) ORDER BY name", (run_id, prefix)
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _progress(conn: Conn, run_id: int) -> tuple[Progress, ...]:
+    return tuple(
+        Progress(
+            **{
+                **payload,
+                "rates": tuple(payload["rates"]),
+                "signals": tuple(Signal(**signal) for signal in payload["signals"]),
+            }
+        )
+        for payload in _live(conn, run_id, "progress:")
+    )
+
+
+def _sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:
+    return tuple(Session(**item) for payload in _live(conn, run_id, "sessions:") for item in payload)
+
+
+def _checks(conn: Conn, run_id: int) -> tuple[CheckState, ...]:
+    rows = conn.execute(
+        "SELECT task_id, check_id, title, severity, ok, expected, actual, ms, at, rows FROM ("
+        " SELECT DISTINCT ON (task_id, check_id) * FROM pgferry.check_result WHERE run_id = %s"
+        " ORDER BY task_id, check_id, id DESC) c ORDER BY ok, severity = 'error' DESC, id",
+        (run_id,),
+    ).fetchall()
+    return tuple(CheckState(*(*r[:9], tuple(r[9]))) for r in rows)
+
+
+def _events(conn: Conn, run_id: int, limit: int) -> tuple[Event, ...]:
+    rows = conn.execute(
+        "SELECT id, at, actor, kind, task_id, text FROM pgferry.event WHERE run_id = %s ORDER BY id DESC LIMIT %s",
+        (run_id, limit),
+    ).fetchall()
+    return tuple(Event(*r) for r in reversed(rows))

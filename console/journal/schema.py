@@ -1,0 +1,220 @@
+"""The journal's own schema, ``pgferry``: made on the first write, the same everywhere."""
+
+from __future__ import annotations
+
+import psycopg
+
+from console.errors import ConnectionFailed
+from console.journal.connect import Conn
+
+VERSION = 1
+
+_DDL = """
+CREATE SCHEMA IF NOT EXISTS pgferry;
+COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version 1';
+CREATE TABLE IF NOT EXISTS pgferry.run (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    plan_id text NOT NULL,
+    plan_title text NOT NULL,
+    plan_sha256 text NOT NULL,
+    status text NOT NULL DEFAULT 'new',
+    until text NOT NULL DEFAULT 'end',
+    back_to text NOT NULL DEFAULT '',
+    operator text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    error text NOT NULL DEFAULT '',
+    fence bigint NOT NULL DEFAULT 0,
+    event_hash text NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS pgferry.lease (
+    run_id bigint PRIMARY KEY REFERENCES pgferry.run ON DELETE CASCADE,
+    fence bigint NOT NULL,
+    holder text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS pgferry.task (
+    run_id bigint NOT NULL REFERENCES pgferry.run ON DELETE CASCADE,
+    task_id text NOT NULL,
+    position integer NOT NULL,
+    phase_id text NOT NULL,
+    phase_title text NOT NULL,
+    title text NOT NULL,
+    kind text NOT NULL,
+    irreversible text NOT NULL,
+    depends text[] NOT NULL,
+    estimate_minutes integer NOT NULL,
+    status text NOT NULL DEFAULT 'pending',
+    round integer NOT NULL DEFAULT 0,
+    started_at timestamptz,
+    finished_at timestamptz,
+    worked interval NOT NULL DEFAULT '0',
+    operator text NOT NULL DEFAULT '',
+    blocked_on text NOT NULL DEFAULT '',
+    note text NOT NULL DEFAULT '',
+    error text NOT NULL DEFAULT '',
+    attempts integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (run_id, task_id)
+);
+CREATE TABLE IF NOT EXISTS pgferry.statement (
+    run_id bigint NOT NULL,
+    task_id text NOT NULL,
+    round integer NOT NULL,
+    direction text NOT NULL,
+    ordinal integer NOT NULL,
+    sql text NOT NULL,
+    status text NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    lock_wait_ms double precision NOT NULL DEFAULT 0,
+    ms double precision NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz,
+    error text NOT NULL DEFAULT '',
+    PRIMARY KEY (run_id, task_id, round, direction, ordinal),
+    FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS pgferry.backfill (
+    run_id bigint NOT NULL,
+    task_id text NOT NULL,
+    round integer NOT NULL,
+    mapping text NOT NULL,
+    rows_estimate bigint NOT NULL,
+    low jsonb,
+    high jsonb,
+    planned jsonb,
+    exhausted boolean NOT NULL DEFAULT false,
+    next_ordinal bigint NOT NULL DEFAULT 1,
+    settings jsonb NOT NULL,
+    PRIMARY KEY (run_id, task_id, round, mapping),
+    FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS pgferry.chunk (
+    run_id bigint NOT NULL,
+    task_id text NOT NULL,
+    round integer NOT NULL,
+    mapping text NOT NULL,
+    ordinal bigint NOT NULL,
+    low jsonb,
+    high jsonb,
+    status text NOT NULL DEFAULT 'pending',
+    rows_read bigint NOT NULL DEFAULT 0,
+    rows_written bigint NOT NULL DEFAULT 0,
+    rows_rejected bigint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 0,
+    ms double precision NOT NULL DEFAULT 0,
+    finished_at timestamptz,
+    error text NOT NULL DEFAULT '',
+    PRIMARY KEY (run_id, task_id, round, mapping, ordinal),
+    FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS pgferry.reject (
+    mapping text NOT NULL,
+    direction text NOT NULL,
+    key jsonb NOT NULL,
+    row_data jsonb NOT NULL,
+    sqlstate text NOT NULL DEFAULT '',
+    reason text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (mapping, direction, key)
+);
+CREATE TABLE IF NOT EXISTS pgferry.recheck (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping text NOT NULL,
+    key jsonb NOT NULL,
+    reason text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS pgferry.check_result (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL,
+    task_id text NOT NULL,
+    check_id text NOT NULL,
+    title text NOT NULL,
+    severity text NOT NULL,
+    ok boolean NOT NULL,
+    expected text NOT NULL,
+    actual text NOT NULL,
+    ms double precision NOT NULL,
+    rows jsonb NOT NULL DEFAULT '[]',
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS pgferry.event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL REFERENCES pgferry.run ON DELETE CASCADE,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    kind text NOT NULL,
+    task_id text NOT NULL,
+    text text NOT NULL,
+    data jsonb NOT NULL,
+    prev_hash text NOT NULL,
+    hash text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS event_run_idx ON pgferry.event (run_id, id);
+CREATE TABLE IF NOT EXISTS pgferry.command (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL REFERENCES pgferry.run ON DELETE CASCADE,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    actor text NOT NULL,
+    verb text NOT NULL,
+    args jsonb NOT NULL,
+    status text NOT NULL DEFAULT 'new',
+    answer text NOT NULL DEFAULT '',
+    answered_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS command_new_idx ON pgferry.command (run_id) WHERE status = 'new';
+CREATE TABLE IF NOT EXISTS pgferry.live (
+    run_id bigint NOT NULL REFERENCES pgferry.run ON DELETE CASCADE,
+    name text NOT NULL,
+    payload jsonb NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run_id, name)
+);
+CREATE TABLE IF NOT EXISTS pgferry.lead (
+    mapping text PRIMARY KEY,
+    leads text NOT NULL,
+    old_table text NOT NULL DEFAULT '',
+    retired boolean NOT NULL DEFAULT false,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS pgferry.app_window (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    kind text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    operations integer NOT NULL,
+    errors integer NOT NULL,
+    max_ms double precision NOT NULL,
+    buckets jsonb NOT NULL,
+    last_error text NOT NULL DEFAULT ''
+);
+"""
+
+
+def installed(conn: Conn) -> bool:
+    """Whether the journal exists in this database."""
+    row = conn.execute("SELECT to_regclass('pgferry.app_window') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def install(conn: Conn) -> None:
+    """Make the journal's schema if it is not there. Raises ConnectionFailed without the privilege."""
+    if installed(conn):
+        return
+    try:
+        with conn.transaction():
+            conn.execute(_DDL)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConnectionFailed(
+            f"The journal cannot be made in this database: {str(error).splitlines()[0]}.",
+            state="Nothing was changed.",
+            do="Grant CREATE on the database to this role, or connect as its owner.",
+        ) from None
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateSchema):
+        if not installed(conn):  # someone else was making it at the same moment
+            raise
