@@ -217,10 +217,8 @@ class EmbeddedServer:
             self._give(self._run)
             self.socket_dir.mkdir(mode=0o700)
             self._give(self.socket_dir)
-            if self._keep and not self._keep.exists():
-                self._keep.mkdir(mode=0o700, parents=True)
-                self._give(self._keep)
-            self._check_reachable(self.home)
+            if self._keep:
+                self._make_keep(self._keep)
             self._programs = self._reachable_programs()
             self._watcher = self._start_watcher()
         version_file = self.data_dir / "PG_VERSION"
@@ -252,14 +250,19 @@ class EmbeddedServer:
         test = ["/bin/sh", "-c", 'cd "$1"', "sh", str(path.parent)]
         return subprocess.run(test, cwd="/", check=False, capture_output=True, **self._account.switch).returncode == 0
 
-    def _check_reachable(self, path: Path) -> None:
-        if not self._reaches(path):
+    def _make_keep(self, folder: Path) -> None:
+        """Make the folder that stays, unless the server's account could not reach it."""
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if not self._reaches(existing):
             raise FerryError(
-                f"The folder {path} cannot be reached by the user {self._account.name},"
+                f"The folder {folder} cannot be reached by the user {self._account.name},"
                 " as which PostgreSQL runs when you are root.",
                 state="Nothing was changed.",
                 do="Choose a folder outside root's home, for instance under /var/tmp.",
             )
+        if existing != folder:
+            folder.mkdir(mode=0o700, parents=True)
+            self._give(folder)
 
     def _reachable_programs(self) -> Path:
         """The programs' folder; a copy of the installation where the server's account cannot run the original."""
@@ -274,11 +277,7 @@ class EmbeddedServer:
                 ) from error
         else:
             return self.binaries.dir
-        copy = self.home / f"postgresql-{self.binaries.version}"
-        if not copy.exists():
-            for part in ("bin", "lib", "share"):
-                shutil.copytree(self.binaries.dir.parent / part, copy / part, symlinks=True)
-        return copy / "bin"
+        return _copy_installation(self.binaries.dir.parent, self.home / f"postgresql-{self.binaries.version}") / "bin"
 
     def _start_watcher(self) -> subprocess.Popen[bytes]:
         number = signal.SIGINT if self._keep else signal.SIGQUIT
@@ -350,6 +349,22 @@ class EmbeddedServer:
         raise ConnectionFailed(
             f"The embedded PostgreSQL {self.binaries.version} {ended}.", state=f"Its log says: {text}"
         )
+
+
+def _copy_installation(original: Path, folder: Path) -> Path:
+    """Copy an installation into a folder, unless it is there already, and return the copy.
+
+    A wheel's programs find their libraries in ``<package>.libs`` beside the package, so that layout is kept.
+    """
+    package = original.parent
+    copy = folder / package.name / original.name
+    if not (copy / "bin" / "postgres").exists():
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, folder / libraries.name, symlinks=True, dirs_exist_ok=True)
+        for part in ("lib", "share", "bin"):
+            shutil.copytree(original / part, copy / part, symlinks=True, dirs_exist_ok=True)
+    return copy
 
 
 def _last_lines(text: str) -> str:
