@@ -15,7 +15,6 @@ CREATE TABLE exchanges (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT exchanges_enum_value_key UNIQUE (enum_value),
-    CONSTRAINT exchanges_name_market_key UNIQUE (name, market_type),
     CONSTRAINT exchanges_enum_value_form CHECK (enum_value = upper(btrim(enum_value)) AND enum_value <> ''),
     CONSTRAINT exchanges_market_type CHECK (market_type IN ('SPOT', 'FUTURES', 'OPTIONS')),
     CONSTRAINT exchanges_rate_limit CHECK (rate_limit_requests_per_second > 0),

@@ -1,0 +1,3 @@
+DELETE FROM legacy_pairs;
+
+DROP FUNCTION refresh_legacy_pairs();

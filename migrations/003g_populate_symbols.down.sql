@@ -1,0 +1,3 @@
+DELETE FROM symbols;
+
+DROP FUNCTION populate_symbols();

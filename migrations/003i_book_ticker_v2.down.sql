@@ -1,0 +1,1 @@
+DROP TABLE book_ticker_snapshots_v2;
