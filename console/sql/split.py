@@ -1,0 +1,269 @@
+"""A file of SQL as the statements PostgreSQL would see, each with its line and its transaction block.
+
+PostgreSQL's own grammar decides where a statement ends. Positions inside it are bytes; everything here is characters.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import postgast
+from google.protobuf.message import DecodeError
+from postgast import pg_query_pb2 as pb
+
+from console.errors import PlanError
+from console.sql.kinds import UNKNOWN, kind_of, transactional
+from console.sql.nodes import inner, which
+from console.sql.psql import Clean, clean, skip_blank
+from console.text import plain, shorten
+
+_COMPOUND = re.compile(r"\bbegin\s+atomic\b|\brule\b.*\bdo\b.*\(", re.IGNORECASE | re.DOTALL)
+_COMPOUND_LIMIT = 200  # semicolons tried inside one routine body or rule
+_TOO_DEEP = "PostgreSQL accepts it, but it is nested too deeply to be analysed here"
+_DO = "Correct the file and read the plan again; nothing was run."
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An executable statement of a file.
+
+    ``line`` is 1-based, of the first token; ``ordinal`` counts from 1; pieces that share a ``group`` stand in one
+    BEGIN..COMMIT of the file. ``transactional`` is false for what cannot run in a transaction block.
+    """
+
+    sql: str
+    line: int
+    ordinal: int
+    transactional: bool
+    group: int | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A statement as it was read, faulty ones included.
+
+    ``node`` is its parse tree, None where there is none; ``fault`` says why it cannot run; ``doubt`` says why a valid
+    one was not read; ``comments`` are the comment lines directly above it.
+    """
+
+    sql: str
+    line: int
+    node: Any = None
+    group: int | None = None
+    fault: str = ""
+    doubt: str = ""
+    comments: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The command tag, or ``unknown``."""
+        return UNKNOWN if self.node is None else kind_of(self.node)
+
+    @property
+    def transactional(self) -> bool:
+        """Whether it can run in a transaction block."""
+        return self.node is None or transactional(self.node)
+
+
+def _parse(sql: str) -> tuple[list[Any] | None, str, int]:
+    """The raw statements, or None with the parser's message and the byte offset of the fault (-1: valid, too deep)."""
+    try:
+        return list(postgast.parse(sql).stmts), "", 0
+    except postgast.PgQueryError as error:
+        return None, plain(error.message), max(error.cursorpos - 1, 0)
+    except (DecodeError, RecursionError, MemoryError):
+        return None, _TOO_DEEP, -1
+
+
+@dataclass(slots=True)
+class _Positions:
+    """Byte offsets as character offsets, and those as lines."""
+
+    text: str
+    newlines: list[int]
+    raw: bytes
+    at_byte: int = 0
+    at_char: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> _Positions:
+        return cls(text, [m.start() for m in re.finditer("\n", text)], b"" if text.isascii() else text.encode())
+
+    def char(self, byte: int) -> int:
+        """The character offset; cheap when asked in ascending order."""
+        if not self.raw:
+            return byte
+        if byte < self.at_byte:
+            self.at_byte = self.at_char = 0
+        self.at_char += len(self.raw[self.at_byte : byte].decode("utf-8", "replace"))
+        self.at_byte = byte
+        return self.at_char
+
+    def line(self, char: int) -> int:
+        return bisect_left(self.newlines, char) + 1
+
+
+def _comments_above(text: str, previous_end: int, start: int) -> tuple[str, ...]:
+    """The unbroken run of ``--`` lines directly above the statement that begins at ``start``."""
+    if "--" not in text[previous_end:start]:
+        return ()
+    lines = text[previous_end:start].split("\n")[:-1]
+    run: list[str] = []
+    for line in reversed(lines):
+        if not line.strip().startswith("--"):
+            break
+        run.append(line.strip())
+    return tuple(reversed(run))
+
+
+def _whole(text: str, stmts: list[Any]) -> Iterator[Part]:
+    """Parts of a text that the grammar accepts as a whole."""
+    where = _Positions.of(text)
+    end = 0
+    for raw in stmts:
+        begin = where.char(raw.stmt_location)
+        start = skip_blank(text, begin)
+        previous, end = end, where.char(raw.stmt_location + raw.stmt_len) if raw.stmt_len else len(text)
+        comments = _comments_above(text, previous, start)
+        yield Part(text[start:end].rstrip().rstrip(";").rstrip(), where.line(start), raw.stmt, comments=comments)
+
+
+def _chunks(text: str, semicolons: tuple[int, ...]) -> Iterator[Part]:
+    """Parts of a text with a fault somewhere: each statement is parsed alone."""
+    where = _Positions.of(text)
+    ends = [*semicolons, len(text)]
+    index = begin = 0
+    while index < len(ends):
+        start = skip_blank(text, begin)
+        end = ends[index]
+        if start < end:
+            stmts, message, at = _parse(text[start:end])
+            limit = index + _COMPOUND_LIMIT if _COMPOUND.search(text, start, end) else index
+            grown = index
+            while stmts is None and at >= 0 and grown < min(limit, len(ends) - 1):
+                grown += 1
+                stmts, longer, _ = _parse(text[start : ends[grown]])
+                if stmts is not None or longer == _TOO_DEEP:
+                    index, end, message, at = grown, ends[grown], longer, -1
+                    break
+            yield _chunk(text[start:end], stmts, message, at, where, start, _comments_above(text, begin, start))
+        begin = end + 1
+        index += 1
+
+
+def _chunk(
+    sql: str,
+    stmts: list[Any] | None,
+    message: str,
+    at: int,
+    where: _Positions,
+    start: int,
+    comments: tuple[str, ...],
+) -> Part:
+    line = where.line(start)
+    if stmts is not None and len(stmts) == 1:
+        return Part(sql.rstrip(), line, stmts[0].stmt, comments=comments)
+    if at < 0:
+        return Part(sql.rstrip(), line, doubt=message, comments=comments)
+    fault_char = start + len(sql.encode()[:at].decode("utf-8", "replace"))
+    named = message or "it is not one statement"
+    if where.line(fault_char) != line:
+        named += f" (line {where.line(fault_char)})"
+    return Part(sql.rstrip(), line, fault=f"PostgreSQL's grammar does not accept this: {named}", comments=comments)
+
+
+def _parts(text: str) -> list[Part]:
+    """Every statement of a text, transaction control included, with psql's faults as parts of their own."""
+    if "\x00" in text or any("\ud800" <= ch <= "\udfff" for ch in ("" if text.isascii() else text)):
+        sql = text.strip().encode("utf-8", "replace").decode().replace("\x00", "?")
+        return [Part(sql, 1, fault="the file holds characters that PostgreSQL cannot store (NUL or half a pair)")]
+    cleaned: Clean = clean(text)
+    stmts, _, _ = _parse(cleaned.text)
+    found = list(_chunks(cleaned.text, cleaned.semicolons) if stmts is None else _whole(cleaned.text, stmts))
+    if cleaned.faults:
+        where = _Positions.of(text)
+        for fault in cleaned.faults:
+            end = text.find("\n", fault.offset)
+            sql = text[fault.offset : end if end >= 0 else len(text)].rstrip()
+            found.append(Part(sql, where.line(fault.offset), fault=fault.what))
+        found.sort(key=lambda part: part.line)
+    return [_copy_checked(part) for part in found]
+
+
+def _copy_checked(part: Part) -> Part:
+    """COPY from or to the client needs a program that speaks its protocol, and data that is no SQL."""
+    if part.node is None or which(part.node) != "copy_stmt":
+        return part
+    stmt = inner(part.node)
+    if stmt.filename:
+        return part
+    way = "COPY FROM STDIN carries data in the file" if stmt.is_from else "COPY TO STDOUT prints data"
+    return replace(part, fault=f"{way}, which is not carried out here; write INSERT, or COPY with a file of the server")
+
+
+def _control(stmt: Any, open_line: int) -> str:
+    """Why this BEGIN, COMMIT or other transaction control is refused; empty when it is taken."""
+    opens = stmt.kind in (pb.TRANS_STMT_BEGIN, pb.TRANS_STMT_START)
+    if opens and open_line:
+        return f"BEGIN stands inside the block that began in line {open_line}"
+    if opens and stmt.options:
+        return "BEGIN with options is not carried out here; write BEGIN alone"
+    if opens:
+        return ""
+    if stmt.kind == pb.TRANS_STMT_COMMIT and not open_line:
+        return "COMMIT stands without a BEGIN"
+    if stmt.kind == pb.TRANS_STMT_COMMIT and stmt.chain:
+        return "COMMIT AND CHAIN is not carried out here"
+    if stmt.kind == pb.TRANS_STMT_COMMIT:
+        return ""
+    return "only BEGIN and COMMIT are carried out here, no ROLLBACK, SAVEPOINT or two-phase commit"
+
+
+def read_parts(text: str) -> tuple[Part, ...]:
+    """Every statement of a file, BEGIN and COMMIT turned into groups; faulty ones are marked. Never raises."""
+    result: list[Part] = []
+    group = open_line = 0
+    for part in _parts(text):
+        if part.node is None or which(part.node) != "transaction_stmt":
+            result.append(replace(part, group=group) if open_line else part)
+            continue
+        stmt = inner(part.node)
+        if fault := _control(stmt, open_line):
+            result.append(replace(part, node=None, fault=fault))
+        elif stmt.kind == pb.TRANS_STMT_COMMIT:
+            open_line = 0
+        else:
+            group, open_line = group + 1, part.line
+    if open_line:
+        result.append(Part("BEGIN", open_line, fault="BEGIN stands without a COMMIT"))
+    return tuple(result)
+
+
+def split(text: str, file: str = "") -> tuple[Piece, ...]:
+    """The executable statements of ``text``, in order.
+
+    psql's harmless commands are passed over; BEGIN and COMMIT become groups. ``file`` is named in errors.
+    Raises PlanError, with file and line, for what cannot be parsed or cannot be carried out: other psql commands,
+    ROLLBACK, SAVEPOINT, a BEGIN inside another or without COMMIT, COPY from or to the client, a statement in a
+    block that cannot run in one.
+    """
+    pieces: list[Piece] = []
+    for part in read_parts(text):
+        if part.fault:
+            shown = shorten(plain(part.sql), 60)
+            raise PlanError(f"{part.fault}: {shown}.", file=file, line=part.line, do=_DO)
+        can_group = part.transactional
+        if part.group is not None and not can_group:
+            raise PlanError(
+                f"{part.kind} cannot run in a transaction block: {shorten(plain(part.sql), 60)}.",
+                file=file,
+                line=part.line,
+                do="Take it out of BEGIN and COMMIT; nothing was run.",
+            )
+        pieces.append(Piece(part.sql, part.line, len(pieces) + 1, can_group, part.group, part.kind))
+    return tuple(pieces)
