@@ -234,20 +234,18 @@ class EmbeddedServer:
     def _make_runtime(self) -> Path:
         """A fresh temporary folder whose socket path is short enough and which the server's account can reach."""
         for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 (mkdtemp follows)
-            path = Path(tempfile.mkdtemp(prefix="pgferry-", dir=parent))
-            socket = path / "socket" / f".s.PGSQL.{self.port}"
-            if len(os.fsencode(socket)) <= _SOCKET_PATH_LIMIT and self._reaches(path):
-                return path
-            path.rmdir()
+            length = len(os.fsencode(parent)) + len(f"/pgferry-12345678/socket/.s.PGSQL.{self.port}")
+            if length <= _SOCKET_PATH_LIMIT and self._reaches(Path(parent)):
+                return Path(tempfile.mkdtemp(prefix="pgferry-", dir=parent))
         raise FerryError("No temporary folder is short and open enough for a socket.", do="Set TMPDIR to /tmp.")
 
     def _give(self, path: Path) -> None:
         if self._account.switch:
             os.chown(path, self._account.uid, self._account.gid)
 
-    def _reaches(self, path: Path) -> bool:
-        """Whether the server's account can reach a folder, given that it will own the folder itself."""
-        test = ["/bin/sh", "-c", 'cd "$1"', "sh", str(path.parent)]
+    def _reaches(self, folder: Path) -> bool:
+        """Whether the server's account can reach a folder that exists."""
+        test = ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]
         return subprocess.run(test, cwd="/", check=False, capture_output=True, **self._account.switch).returncode == 0
 
     def _make_keep(self, folder: Path) -> None:
