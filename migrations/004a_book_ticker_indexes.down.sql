@@ -1,0 +1,3 @@
+DROP INDEX CONCURRENTLY idx_book_ticker_v2_created_at;
+
+DROP INDEX CONCURRENTLY idx_book_ticker_v2_symbol_time;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY idx_trade_v2_symbol_time;

@@ -1,0 +1,3 @@
+ALTER TABLE trade_snapshots_v2 DROP CONSTRAINT trade_v2_symbol_id_fkey;
+
+ALTER TABLE book_ticker_snapshots_v2 DROP CONSTRAINT book_ticker_v2_symbol_id_fkey;

@@ -1,0 +1,3 @@
+DROP VIEW cross_exchange_opportunities;
+
+DROP FUNCTION opportunities(interval);

@@ -1,0 +1,5 @@
+DROP VIEW exchange_freshness;
+
+DROP VIEW marketdata_index_use;
+
+DROP VIEW marketdata_table_health;
