@@ -1,0 +1,83 @@
+"""Walking a table by its key: bounds as text, never arithmetic on keys, so gaps and skew do not matter."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from console.engine.derive import Composed, ands, column, commas, table
+from console.engine.facts import MappingFacts, TableFacts
+from console.journal.chunks import Key
+from console.journal.connect import Conn
+from console.plan.model import Mapping
+
+
+def index_order(facts: TableFacts, key: tuple[str, ...]) -> tuple[str, ...]:
+    """The key's columns in the order of the unique index on them, so that a walk needs no sort."""
+    return next((unique for unique in facts.unique_keys if set(unique) == set(key)), key)
+
+
+def beyond(alias: str, names: tuple[str, ...], low: Key | None) -> Composed:
+    """Condition: the key is greater than ``low``."""
+    if low is None:
+        return sql.SQL("true")
+    return sql.SQL("({}) > ({})").format(
+        commas(column(alias, n) for n in names), commas(sql.Literal(low[n]) for n in names)
+    )
+
+
+def upto(alias: str, names: tuple[str, ...], high: Key | None) -> Composed:
+    """Condition: the key is at most ``high``."""
+    if high is None:
+        return sql.SQL("true")
+    return sql.SQL("({}) <= ({})").format(
+        commas(column(alias, n) for n in names), commas(sql.Literal(high[n]) for n in names)
+    )
+
+
+def _key(conn: Conn, query: Composed, names: tuple[str, ...]) -> Key | None:
+    row = conn.execute(query).fetchone()
+    return None if row is None else dict(zip(names, row, strict=True))
+
+
+def _texts(alias: str, names: tuple[str, ...]) -> Composed:
+    return commas(sql.SQL("{}::text").format(column(alias, n)) for n in names)
+
+
+def greatest(conn: Conn, facts: TableFacts, names: tuple[str, ...]) -> Key | None:
+    """The table's last key, None when it is empty."""
+    order = commas(sql.SQL("{} DESC").format(column("o", n)) for n in names)
+    query = sql.SQL("SELECT {} FROM {} o ORDER BY {} LIMIT 1").format(_texts("o", names), table(facts.name), order)
+    return _key(conn, query, names)
+
+
+def step(
+    conn: Conn, facts: TableFacts, names: tuple[str, ...], low: Key | None, high: Key | None, rows: int
+) -> Key | None:
+    """The key ``rows`` further than ``low`` (an index-only walk), None when fewer are left up to ``high``."""
+    query = sql.SQL("SELECT {} FROM {} o WHERE {} AND {} ORDER BY {} OFFSET {} LIMIT 1").format(
+        _texts("o", names),
+        table(facts.name),
+        beyond("o", names, low),
+        upto("o", names, high),
+        commas(column("o", n) for n in names),
+        sql.Literal(rows - 1),
+    )
+    return _key(conn, query, names)
+
+
+def between(alias: str, names: tuple[str, ...], low: Key | None, high: Key | None) -> Composed:
+    """Condition: ``low`` < key <= ``high``."""
+    return ands([beyond(alias, names, low), upto(alias, names, high)])
+
+
+def rows_estimate(conn: Conn, facts: TableFacts) -> int:
+    """The planner's estimate; counted where the table was never analysed."""
+    if facts.rows > 0:
+        return facts.rows
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(table(facts.name))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def old_order(mapping: Mapping, facts: MappingFacts) -> tuple[str, ...]:
+    """The old key in the order in which it is walked."""
+    return index_order(facts.old, mapping.old_key)

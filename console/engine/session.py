@@ -1,0 +1,138 @@
+"""What a task works with: the plan, the lease, connections, and the operator's wishes that interrupt it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+
+from console.errors import FerryError, LeaseLost
+from console.journal import events, lease, runs
+from console.journal.connect import Conn, connect
+from console.journal.lease import Fence
+from console.plan.model import Mapping, Plan, TableName
+
+T = TypeVar("T")
+RECONNECT_SECONDS = 600.0  # how long a lost server is waited for before the run stops
+
+
+class Interrupted(FerryError):
+    """The operator's wish (pause, roll back) stops the task at a safe point; its state is journalled."""
+
+    exit_code = 6
+
+
+@dataclass
+class Wishes:
+    """What the control thread heard; the worker looks at every safe point."""
+
+    stop: threading.Event = field(default_factory=threading.Event)  # pause, or a new goal
+    lost: threading.Event = field(default_factory=threading.Event)  # the lease is gone
+    settings: dict[str, Any] = field(default_factory=dict)  # live backfill settings, by name
+    settings_by: dict[str, str] = field(default_factory=dict)
+    watch_pid: int = 0  # a backend that may wait for a lock now; the control thread names who blocks it
+
+    def check(self) -> None:
+        """Raise Interrupted or LeaseLost if the work must stop here."""
+        if self.lost.is_set():
+            raise LeaseLost("Another runner took this run over.", state="This one stopped writing.")
+        if self.stop.is_set():
+            raise Interrupted("Stopped at a safe point on an operator's wish.")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not past a wish."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, 0.1))
+
+
+@dataclass
+class Session:
+    """One runner's hold on one run."""
+
+    plan: Plan
+    conninfo: str
+    run_id: int
+    fence: Fence
+    operator: str
+    wishes: Wishes
+    _conn: Conn | None = None
+
+    @property
+    def conn(self) -> Conn:
+        """The work connection, autocommit; opened again after it was lost. Raises ConnectionFailed after a while."""
+        if self._conn is None or self._conn.closed:
+            self._conn = self.open("work")
+        return self._conn
+
+    def open(self, what: str) -> Conn:
+        """A further connection with the settings every one of ours has."""
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        wait = 0.2
+        while True:
+            try:
+                conn = connect(self.conninfo, application_name=f"pgferry run {self.run_id} {what}")
+                break
+            except FerryError:
+                if time.monotonic() > deadline:
+                    raise
+                self.wishes.sleep(wait)
+                wait = min(wait * 1.5, 5.0)
+        for setting in (
+            "SET timezone = 'UTC'",  # keys are kept as text: the same in every session
+            "SET datestyle = 'ISO, MDY'",
+            "SET statement_timeout = 0",
+            "SET client_min_messages = warning",
+        ):
+            conn.execute(setting)
+        return conn
+
+    def lost(self) -> bool:
+        """Whether the work connection broke; it is then opened anew on next use."""
+        return self._conn is None or self._conn.closed or self._conn.broken
+
+    def drop(self) -> None:
+        """Forget the work connection."""
+        if self._conn is not None and not self._conn.closed:
+            self._conn.close()
+        self._conn = None
+
+    def hold(self, conn: Conn) -> None:
+        """Assert inside a transaction that the lease is ours."""
+        lease.hold(conn, self.fence)
+
+    def event(self, kind: str, text: str, *, task_id: str = "", actor: str = "", **data: Any) -> None:
+        """Write a line to the audit log on the work connection (never inside a task's transaction)."""
+        events.append(self.conn, self.run_id, kind, text, actor=actor or "pgferry", task_id=task_id, **data)
+
+    def live(self, name: str, payload: Any) -> None:
+        """Replace a live fact and wake the consoles."""
+        runs.set_live(self.conn, self.run_id, name, payload)
+        events.notify(self.conn)
+
+    def mappings(self, ids: tuple[str, ...]) -> tuple[Mapping, ...]:
+        """The plan's mappings with these ids."""
+        return tuple(self.plan.mapping(id_) for id_ in ids)
+
+    def old_table(self, mapping: Mapping) -> TableName:
+        """Where the old table stands now: its own schema, or the archive once it is retired."""
+        row = self.conn.execute("SELECT retired FROM pgferry.lead WHERE mapping = %s", (mapping.id,)).fetchone()
+        return TableName(self.plan.archive_schema, mapping.old.name) if row and row[0] else mapping.old
+
+
+def retry_lost(session: Session, work: Callable[[], T]) -> T:
+    """Run ``work``; when the connection is lost in it, connect again and run it again. It must be safe to repeat."""
+    while True:
+        try:
+            return work()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if not session.lost() and not isinstance(error, psycopg.errors.AdminShutdown):
+                raise
+            session.drop()
+            session.wishes.check()
+            session.event("run", "connected again after the connection was lost")
