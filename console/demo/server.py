@@ -31,9 +31,11 @@ from console.demo.binaries import Binaries, find_binaries
 from console.errors import ConnectionFailed, FerryError
 from console.text import plain
 
-__all__ = ["Binaries", "EmbeddedServer", "find_binaries"]
+__all__ = ["DEMO_SETTINGS", "Binaries", "EmbeddedServer", "find_binaries"]
 
 SUPERUSER = "postgres"
+# For the demo: room to work, and durable as a server should be.
+DEMO_SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "2GB"}
 _SOCKET_PORT = 5432
 _SOCKET_PATH_LIMIT = 103  # bytes of sun_path on macOS; Linux allows 107
 _START_S = 60.0
@@ -288,7 +290,8 @@ class EmbeddedServer:
         done = None
         for locale in ("C.UTF-8", "C"):
             command = [str(self._programs / "initdb"), "-D", str(self.data_dir), "-U", SUPERUSER, "-A", "trust"]
-            command += ["--encoding=UTF8", f"--locale={locale}", "--no-sync", "--no-instructions"]
+            # Code point order is byte order in UTF-8, and comparing bytes is several times faster.
+            command += ["--encoding=UTF8", f"--locale={locale}", "--lc-collate=C", "--no-sync", "--no-instructions"]
             if not self.data_dir.exists():
                 self.data_dir.mkdir(mode=0o700)
                 self._give(self.data_dir)
