@@ -8,7 +8,6 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 
 import psycopg
-from psycopg import sql
 
 from console.engine import copy as chunk_copy
 from console.engine import ranges
@@ -132,10 +131,8 @@ class Backfill:
             self.shared.held_by = names
             if not said:
                 said = True
-                values = ", ".join(
-                    f"{s.name} {s.value} (limit {s.limit})" for s in self.board.signals() if s.name in names
-                )
-                self.session.event("throttle", f"held back by {values}", task_id=self.task.id)
+                held = [f"{s.name} {s.value} (limit {s.limit})" for s in self.board.signals() if s.name in names]
+                self.session.event("throttle", f"held back by {', '.join(held)}", task_id=self.task.id)
             self._report(0.0)
             self.session.wishes.sleep(0.5)
             self.board.cost(names, time.monotonic() - start)
@@ -209,13 +206,7 @@ class Backfill:
     def _one_chunk(self, conn: Conn) -> bool:
         """Whether there was one."""
         self._plan(conn)
-        hold = sql.SQL(
-            "SELECT 1 / count(*) FROM (SELECT 1 FROM pgferry.run WHERE id = {} AND fence = {} FOR KEY SHARE) f"
-        )
-        outcome = chunk_copy.copy_next(
-            conn, self.mapping, self.facts, self.copy, self.names,
-            hold.format(sql.Literal(self.copy.run_id), sql.Literal(self.session.fence.number)),
-        )  # fmt: skip
+        outcome = chunk_copy.copy_next(conn, self.mapping, self.facts, self.copy, self.names, self.session.hold)
         if outcome is None:
             totals = chunks.totals(conn, self.copy)
             return not totals.exhausted

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from console.engine import derive, ranges
 from console.engine.derive import Composed, ands, column, commas, table
@@ -28,6 +29,7 @@ from console.plan.model import Mapping, Task
 SAMPLES = 20
 TARGET_MS = 250
 FIRST_ROWS = 20_000
+_TAKE_RECHECKS = "DELETE FROM pgferry.recheck WHERE mapping = %s AND key <> '{}' RETURNING key"
 
 
 @dataclass
@@ -78,7 +80,8 @@ def compare_statement(mapping: Mapping, facts: MappingFacts | None, low: Key | N
     return sql.SQL(
         """WITH p AS MATERIALIZED ({projection}),
 good AS MATERIALIZED (
-  SELECT DISTINCT ON ({keys}) p.* FROM p WHERE p.pgferry_reason IS NULL ORDER BY {keys}, p.pgferry_canonical DESC, {order}
+  SELECT DISTINCT ON ({keys}) p.* FROM p WHERE p.pgferry_reason IS NULL
+  ORDER BY {keys}, p.pgferry_canonical DESC, {order}
 ), n AS MATERIALIZED (
   SELECT m.* FROM {new} m WHERE {new_range}
 ), diff AS (
@@ -152,7 +155,7 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
         if ready == waiting:
             break
         session.wishes.sleep(0.5)
-    return ready + _carry_all(
+    return int(ready) + _carry_all(
         conn, call, "SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'forward'", mapping
     )
 
@@ -181,8 +184,6 @@ def _type(facts: MappingFacts, name: str) -> str:
 
 
 def _carry_all(conn: Conn, call: sql.Composed, find: str, mapping: Mapping) -> int:
-    from psycopg.types.json import Jsonb
-
     with conn.transaction():
         keys = [row[0] for row in conn.execute(derive.raw(find), (mapping.id,)).fetchall()]
         for start in range(0, len(keys), 500):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
 
 from console.engine import derive, ranges
-from console.engine.derive import Composed, column, commas, raw, table
+from console.engine.derive import column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.sync import function_name
 from console.journal import chunks
@@ -33,7 +34,7 @@ class Outcome:
 
 def copy_statement(
     mapping: Mapping, facts: MappingFacts | None, names: tuple[str, ...], low: Key | None, high: Key, *, skip: bool
-) -> Composed:
+) -> sql.Composed:
     """INSERT .. SELECT of a key range with its rejects; ``skip`` leaves rows alone that the sync brought already.
 
     FOR KEY SHARE keeps a row that is being copied from being deleted or given another key meanwhile
@@ -73,9 +74,9 @@ SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM written), (SELECT count(*
 
 
 def copy_next(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, copy: Copy, names: tuple[str, ...], hold: Composed
+    conn: Conn, mapping: Mapping, facts: MappingFacts, copy: Copy, names: tuple[str, ...], hold: Callable[[Conn], None]
 ) -> Outcome | None:
-    """Copy the next pending chunk; None when there is none. ``hold`` is the statement that checks the lease.
+    """Copy the next pending chunk; None when there is none. ``hold`` asserts that the lease is ours.
 
     The fast path inserts without ON CONFLICT (a quarter faster); where the sync was there first the chunk is
     done again with it, and where a row cannot be taken at all, row by row. Lock timeouts, deadlocks and lost
@@ -93,14 +94,20 @@ def copy_next(
 
 
 def _attempt(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, copy: Copy, names: tuple[str, ...], hold: Composed, mode: str
+    conn: Conn,
+    mapping: Mapping,
+    facts: MappingFacts,
+    copy: Copy,
+    names: tuple[str, ...],
+    hold: Callable[[Conn], None],
+    mode: str,
 ) -> Outcome | None:
     with conn.transaction():
         start = time.monotonic()
         conn.execute(raw(f"SET LOCAL lock_timeout = {CHUNK_LOCK_TIMEOUT_MS}"))
         conn.execute(raw("SET LOCAL synchronous_commit = off"))  # a lost batch is redone: its row is lost with it
         conn.execute(raw("SET LOCAL work_mem = '64MB'"))
-        conn.execute(hold)
+        hold(conn)
         chunk = chunks.take(conn, copy)
         if chunk is None:
             return None

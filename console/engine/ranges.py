@@ -34,7 +34,7 @@ def upto(alias: str, names: tuple[str, ...], high: Key | None) -> Composed:
     )
 
 
-def _key(conn: Conn, query: Composed, names: tuple[str, ...]) -> Key | None:
+def _key(conn: Conn, query: sql.Composed, names: tuple[str, ...]) -> Key | None:
     row = conn.execute(query).fetchone()
     return None if row is None else dict(zip(names, row, strict=True))
 
