@@ -38,3 +38,15 @@ SELECT
 FROM exchanges e
 LEFT JOIN latest_book_ticker l ON l.exchange = e.enum_value
 GROUP BY e.id, e.enum_value;
+
+-- Measured latencies of both shapes, and how the newest compare with the first legacy ones.
+CREATE VIEW performance_trend AS
+SELECT
+    p.operation, p.shape, p.taken_at, p.samples, p.p50_ms, p.p99_ms,
+    round(p.p50_ms / nullif(b.p50_ms, 0), 2) AS p50_of_baseline
+FROM performance_samples p
+LEFT JOIN LATERAL (
+    SELECT f.p50_ms FROM performance_samples f
+    WHERE f.operation = p.operation AND f.shape = 'legacy'
+    ORDER BY f.taken_at LIMIT 1
+) AS b ON true;

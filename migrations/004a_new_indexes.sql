@@ -6,3 +6,6 @@ CREATE INDEX CONCURRENTLY idx_book_ticker_v2_symbol_time
 
 CREATE INDEX CONCURRENTLY idx_book_ticker_v2_created_at
     ON book_ticker_snapshots_v2 (created_at DESC);
+
+CREATE INDEX CONCURRENTLY idx_trade_v2_symbol_time
+    ON trade_snapshots_v2 (symbol_id, "timestamp" DESC);

@@ -1,3 +1,5 @@
+DROP VIEW performance_trend;
+
 DROP VIEW exchange_freshness;
 
 DROP VIEW marketdata_index_use;

@@ -1,1 +1,0 @@
-DROP INDEX CONCURRENTLY idx_trade_v2_symbol_time;
