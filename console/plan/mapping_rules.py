@@ -40,6 +40,7 @@ def check_mapping(source: Source, mapping: Mapping, path: Path) -> None:
         _check_expression(source, mapping, expression, ("n",), (*path, "back", column))
     for index, refusal in enumerate(mapping.refuse):
         _check_expression(source, mapping, refusal.when, ("o",), (*path, "refuse", index, "when"))
+    _check_lookups_used(source, mapping, path)
     _check_key_sources(source, mapping, path)
 
 
@@ -68,8 +69,6 @@ def _check_keys(source: Source, mapping: Mapping, path: Path) -> None:
 
 
 def _check_lookups(source: Source, mapping: Mapping, path: Path) -> None:
-    expressions = [text for _, text in (*mapping.columns, *mapping.back)]
-    used = {alias for text in expressions for alias, _ in reads(text)}
     seen: set[str] = set()
     for index, lookup in enumerate(mapping.lookups):
         place = (*path, "lookup", index, "name")
@@ -82,10 +81,18 @@ def _check_lookups(source: Source, mapping: Mapping, path: Path) -> None:
         if lookup.name in seen:
             raise source.fault(f"Mapping {mapping.id} has two lookups {lookup.name}.", *place, do="Rename one.")
         seen.add(lookup.name)
+
+
+def _check_lookups_used(source: Source, mapping: Mapping, path: Path) -> None:
+    used = {alias for _, text in (*mapping.columns, *mapping.back) for alias, _ in reads(text)}
+    for index, lookup in enumerate(mapping.lookups):
         if lookup.name not in used:
             raise source.fault(
                 f"Mapping {mapping.id}: no expression uses the lookup {lookup.name}.",
-                *place,
+                *path,
+                "lookup",
+                index,
+                "name",
                 do=f"Use {lookup.name}.{lookup.gives} in columns, or remove the lookup.",
             )
 
