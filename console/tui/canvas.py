@@ -1,0 +1,93 @@
+"""The one widget that draws: lines of text, of which only the cells that changed are sent to the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from rich.theme import Theme
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+Cell = tuple[str, Style | None]
+GAP = 8  # moving the cursor costs about as many bytes as so many unchanged cells
+
+
+class Canvas(Widget):
+    """Shows exactly the lines it was last given."""
+
+    DEFAULT_CSS = "Canvas { width: 1fr; height: 1fr; }"
+
+    class Resized(Message):
+        """The canvas has another size and wants new lines."""
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        super().__init__()
+        self._ascii_only = ascii_only
+        self._lines: list[Strip] = []
+        self._pen = Console(force_terminal=True)
+
+    def use_styles(self, styles: Mapping[str, Style]) -> None:
+        """Resolve style names with these from now on."""
+        self._pen = Console(theme=Theme(dict(styles), inherit=False), force_terminal=True)
+
+    def show(self, lines: Sequence[Text]) -> None:
+        """Draw these lines; nothing is sent for what already stands there."""
+        ground = self.rich_style
+        fresh = [Strip(self._segments(item)).apply_style(ground) for item in lines]
+        before, self._lines = self._lines, fresh
+        if len(before) != len(fresh):
+            self.refresh()
+            return
+        for y, (old, new) in enumerate(zip(before, fresh, strict=True)):
+            if old != new:
+                for start, end in changed(list(cells(old)), list(cells(new))):
+                    self.refresh(Region(start, y, end - start, 1))
+
+    def _segments(self, text: Text) -> list[Segment]:
+        if self._ascii_only and not text.plain.isascii():
+            text = text.copy()
+            text.plain = "".join(ch if ch.isascii() else "?" * cell_len(ch) for ch in text.plain)
+        return list(text.render(self._pen))
+
+    def render_line(self, y: int) -> Strip:
+        """Line ``y`` of what was last shown."""
+        if y >= len(self._lines):
+            return Strip.blank(self.size.width, self.rich_style)
+        return self._lines[y].adjust_cell_length(self.size.width, self.rich_style)
+
+    def on_resize(self, _: events.Resize) -> None:
+        self.post_message(self.Resized())
+
+
+def cells(strip: Strip) -> Iterator[Cell]:
+    """One entry for each cell; the second half of a wide character is an empty string."""
+    for segment in strip:
+        for character in segment.text:
+            yield character, segment.style
+            for _ in range(cell_len(character) - 1):
+                yield "", segment.style
+
+
+def changed(old: Sequence[Cell], new: Sequence[Cell]) -> list[tuple[int, int]]:
+    """The spans (start, end) in which two lines differ, near ones joined, whole wide characters included."""
+    if len(old) != len(new):
+        return [(0, max(len(old), len(new)))]
+    spans: list[tuple[int, int]] = []
+    for x, (a, b) in enumerate(zip(old, new, strict=True)):
+        if a == b:
+            continue
+        start = x - 1 if x and (a[0] == "" or b[0] == "") else x
+        end = x + 2 if x + 1 < len(new) and (old[x + 1][0] == "" or new[x + 1][0] == "") else x + 1
+        if spans and start - spans[-1][1] < GAP:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans

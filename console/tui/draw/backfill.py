@@ -1,0 +1,114 @@
+"""The copy in full: every table's bar, the batch and why it changed, every throttle signal, what was rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from console.journal.state import Progress, RunState
+from console.tui.draw import numbers
+from console.tui.draw.bars import bar, sparkline
+from console.tui.draw.base import cell, ends, fill, fit, heading, line, wrap
+from console.tui.facts import Facts
+from console.tui.glyphs import Glyphs
+
+STATE_STYLE = {"ok": "ok", "throttling": "warn", "unknown": "warn"}
+
+
+def screen(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
+    """Every copy and comparison with its bar; the chosen one's settings and signals beneath."""
+    width, height = size
+    state = facts.state
+    if state is None or not state.progress:
+        return fill(_none_yet(facts), width, height)
+    lines: list[Text] = []
+    for index, progress in enumerate(state.progress):
+        lines += _entry(progress, index == chosen and len(state.progress) > 1, width, facts.glyphs)
+    lines += _settings(state.progress[chosen], width, facts)
+    lines += _signals(state.progress[chosen], width, facts.glyphs)
+    lines += _rejects(state.rejects, state.progress[chosen], width, facts.glyphs)
+    return fill(lines, width, height)
+
+
+def _none_yet(facts: Facts) -> list[Text]:
+    lines = [line(), line(" ", "No rows have been copied yet.")]
+    tasks = [task for task in (facts.state.tasks if facts.state else ()) if task.kind == "backfill"]
+    if tasks:
+        lines.append(line(" ", ("The plan copies in:", "dim")))
+    return lines + [line("   ", f"{task.id}  {task.title}") for task in tasks]
+
+
+def _entry(progress: Progress, chosen: bool, width: int, glyphs: Glyphs) -> list[Text]:
+    mark = (glyphs.cursor, "mark") if chosen else " "
+    left = "finished" if progress.finished else numbers.eta(progress.eta_low_s, progress.eta_high_s)
+    names = f"{progress.what} {progress.source} to {progress.target}"
+    if progress.what == "compare":
+        names = f"compare {progress.source} with {progress.target}"
+    first = ends(line(mark, (names, "title")), line((left + " ", "ok" if progress.finished else "run")), width)
+    share = cell(numbers.percent(progress.share), 8, right=True)
+    second = line(mark, bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
+    rejected = f"{numbers.count(progress.rows_rejected)} rejected"
+    done = f"{numbers.count(progress.rows_done)} of {numbers.count(progress.rows_total)} rows read"
+    wrote = f"{numbers.count(progress.rows_written)} written, " if progress.what == "copy" else ""
+    third = line(mark, f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
+    return [first, second, fit(third, width), line()]
+
+
+def _fact(name: str, value: str, more: str = "", style: str = "") -> Text:
+    return line(" ", cell(name, 15, "dim"), (value, style), (f"  {more}" if more else "", "dim"))
+
+
+def _settings(progress: Progress, width: int, facts: Facts) -> list[Text]:
+    lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace")]
+    if not progress.finished:
+        spark = sparkline(progress.rates, min(width - 40, 40), facts.glyphs)
+        lines.append(_fact("rate", f"{numbers.count(round(progress.rate))} rows/s", spark))
+    target = f"target {numbers.ms(progress.target_ms)}" if progress.target_ms else ""
+    lines.append(
+        _fact("batch", f"{numbers.count(progress.batch_rows)} rows in {numbers.ms(progress.batch_ms)}", target)
+    )
+    if progress.reason:
+        lines += [
+            line(" ", cell("why" if not number else "", 15, "dim"), item)
+            for number, item in enumerate(wrap(progress.reason, width - 18, limit=2))
+        ]
+    lines.append(_fact("at work", f"{progress.duty_percent}% of the time", "+ and - change it" * facts.can_control))
+    lines.append(_fact("workers", str(progress.workers)))
+    return lines
+
+
+def _signals(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+    if not progress.signals:
+        return []
+    lines = [heading(glyphs, width, "what holds it back")]
+    for signal in progress.signals:
+        cost = f"has cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
+        lines.append(
+            fit(
+                line(
+                    " ",
+                    cell(signal.name, 20),
+                    cell(signal.value, 14, right=True),
+                    cell(f"  limit {signal.limit}" if signal.limit else "", 18, "dim"),
+                    cell(signal.state, 12, STATE_STYLE.get(signal.state, "")),
+                    (cost, "dim"),
+                ),
+                width,
+            )
+        )
+    return lines
+
+
+def _rejects(rejects: Sequence[tuple[str, str, int]], progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+    found = [(reason, rows) for mapping, reason, rows in rejects if mapping == progress.mapping]
+    if not found:
+        return []
+    lines = [heading(glyphs, width, "rows the new shape refused: kept in the old table and in the report")]
+    ranked = sorted(found, key=lambda item: -item[1])
+    return lines + [line(cell(numbers.count(rows), 14, right=True), "  ", reason) for reason, rows in ranked]
+
+
+def count_of(state: RunState | None) -> int:
+    """How many copies and comparisons can be chosen."""
+    return len(state.progress) if state else 0

@@ -1,0 +1,184 @@
+"""What a task would run: its statements with locks and hazards, the SQL text, the way back, the tables' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from console.sql.model import Statement, TaskPreview
+from console.text import plain
+from console.tui.draw import numbers
+from console.tui.draw.base import beside, cell, ends, fill, fit, heading, joined, line, rule, scrolled, span, wrap
+from console.tui.draw.locks import lock_line, lock_summary, name_of, strongest, yes_no
+from console.tui.draw.source import first_line, numbered
+from console.tui.facts import Facts
+from console.tui.glyphs import Glyphs
+
+UP = "up"
+DOWN = "down"
+
+
+def statements(preview: TaskPreview, side: str) -> tuple[Statement, ...]:
+    """The statements forward (``up``) or of the way back (``down``)."""
+    return preview.up if side == UP else preview.down
+
+
+def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int) -> list[Text]:
+    """Two lines: the task and its file; what it does."""
+    file = preview.file if side == UP else preview.down_file
+    origin = file or ("made from the mapping" if preview.derived else "")
+    where = f"plan {facts.plan.sha256[:8]}" if facts.plan else ""
+    first = line((f" {preview.task_id}  ", "title"), (title, "title"))
+    direction = line(("way back ", "warn") if side == DOWN else ("forward ", "ok"), (origin, ""))
+    second = line(" ", direction, ("  " + preview.text if preview.text != f"Runs {file}." else "", "dim"))
+    return [ends(first, line((where + " ", "dim")), width), fit(second, width)]
+
+
+def statement_rows(
+    items: Sequence[Statement], chosen: int, width: int, glyphs: Glyphs, sizes: Sequence[tuple[str, int, int]]
+) -> tuple[list[Text], int]:
+    """The list of statements, the chosen one with its facts beneath; and the line on which the chosen one stands."""
+    lines: list[Text] = []
+    at = 0
+    for index, statement in enumerate(items):
+        selected = index == chosen
+        mark = (glyphs.cursor, "mark") if selected else " "
+        number = (f"{index + 1}/{len(items)} ", "dim")
+        head = ends(line(number, first_line(statement.sql)), lock_summary(statement), width - 1)
+        if selected:
+            at = len(lines)
+            head.stylize("cursor")
+        lines.append(line(mark, head))
+        if selected:
+            lines += facts_of(statement, width, sizes)
+    return lines, at
+
+
+def facts_of(statement: Statement, width: int, sizes: Sequence[tuple[str, int, int]] = ()) -> list[Text]:
+    """Everything known of a statement: hazards with their safe form, locks, who waits, rewrite and scan, sizes."""
+    lines: list[Text] = []
+    for hazard in statement.hazards:
+        lines += wrap(f"{hazard.code}: {hazard.message}", width - 8, "bad", limit=3)
+        if hazard.safer:
+            lines += wrap(f"safer: {hazard.safer}", width - 8, "ok", limit=3)
+    lines += [lock_line(lock) for lock in statement.locks[:4]]
+    if statement.blocks:
+        loud = strongest(statement)
+        lines += wrap(statement.blocks, width - 8, "" if loud and not loud.new else "dim", limit=2)
+    touched = {name_of(table) for table in statement.tables}
+    for table, rows, size in sizes:
+        if name_of(table) in touched:
+            lines.append(line(f"{name_of(table)}: about {numbers.count(rows)} rows, {numbers.size(size)}"))
+    lines.append(line((_nature(statement), "dim")))
+    return [line("      ", item) for item in lines]
+
+
+def _nature(statement: Statement) -> str:
+    words = [f"rewrites the table: {yes_no(statement.rewrite)}", f"reads all rows: {yes_no(statement.scan)}"]
+    if not statement.transactional:
+        words.append("not in a transaction")
+    return ", ".join(words)
+
+
+def readers_line(statement: Statement, glyphs: Glyphs) -> Text:
+    """Who understood the statement; doubt is said, never hidden."""
+    readers = statement.read_by
+    grammar = "read by PostgreSQL's grammar" if readers.postgresql else "NOT understood by PostgreSQL's grammar"
+    agree = {True: "they agree", False: "they DISAGREE", None: ""}[readers.agree]
+    style = "dim" if readers.postgresql and readers.agree is not False else "bad"
+    return line(
+        " ", joined([(part, style) for part in (grammar, f"sqlglot: {readers.sqlglot}", agree) if part], glyphs)
+    )
+
+
+def way_back(preview: TaskPreview, width: int) -> list[Text]:
+    """The other direction in short: the reason there is none, or its statements."""
+    if preview.no_way_back:
+        return [line(" ", item) for item in wrap(f"none: {preview.no_way_back}", width - 2, "warn", limit=2)]
+    if not preview.down:
+        return [line((" the engine undoes it: see the rollback panel, u", "dim"))]
+    return [
+        ends(line((f" {number:>4}  ", "dim"), first_line(item.sql)), lock_summary(item, short=True), width)
+        for number, item in enumerate(preview.down, start=1)
+    ]
+
+
+def stacked(
+    preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int]
+) -> list[Text]:
+    """The screen at 80 columns: statements, SQL, way back, one under the other."""
+    width, height = size
+    items = statements(preview, side)
+    lines = [*header(preview, title, side, facts, width), rule(facts.glyphs, width)]
+    back = way_back(preview, width)[:2] if side == UP else []
+    room = height - len(lines) - (len(back) + 1 if back else 0)
+    listed, at = statement_rows(items, chosen, width, facts.glyphs, preview.sizes)
+    listing = min(len(listed), max(room - 5, room // 2)) if items else 1
+    if not items:
+        lines += fill([_nothing(preview, side)], width, room)
+    else:
+        top = scrolled(0, min(at + listing - 2, len(listed) - 1), len(listed), listing)
+        lines += fill(listed[min(top, at) :], width, listing)
+        lines.append(rule(facts.glyphs, width, f"statement {chosen + 1}, line {items[chosen].line}"))
+        lines += fill(numbered(items[chosen].sql, items[chosen].line, width), width, room - listing - 1)
+    if back:
+        lines += [heading(facts.glyphs, width, f"way back  {preview.down_file}".rstrip()), *back]
+    return fill(lines, width, height)
+
+
+def _nothing(preview: TaskPreview, side: str) -> Text:
+    if side == DOWN:
+        return line(" ", (f"No statements: {preview.no_way_back or 'the engine undoes it'}", "warn"))
+    return line(" ", ("This task runs no statements of its own. ", "dim"), preview.text)
+
+
+def split(preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int]) -> list[Text]:
+    """The screen at 110 columns and more: statements and their facts at the left, SQL and way back at the right."""
+    width, height = size
+    left_width = width * 11 // 20
+    right_width = width - left_width - 3
+    items = statements(preview, side)
+    top = [*header(preview, title, side, facts, width), rule(facts.glyphs, width)]
+    room = height - len(top)
+    if not items:
+        return fill([*top, _nothing(preview, side), line(), *_sizes(preview)], width, height)
+    listed, at = statement_rows(items, chosen, left_width, facts.glyphs, preview.sizes)
+    first = min(scrolled(0, min(at + 8, len(listed) - 1), len(listed), room - 1), at)
+    left = fill(listed[first:], left_width, room - 1)
+    left.append(fit(readers_line(items[chosen], facts.glyphs), left_width))
+    back = way_back(preview, right_width) if side == UP else []
+    back = back[: max(room // 3, 2)]
+    sql_room = room - (len(back) + 1 if back else 0)
+    right = fill(numbered(items[chosen].sql, items[chosen].line, right_width), right_width, sql_room)
+    if back:
+        right += [heading(facts.glyphs, right_width, f"way back  {preview.down_file}".rstrip()), *back]
+    return fill([*top, *beside(left, right, facts.glyphs, (left_width, right_width))], width, height)
+
+
+def _sizes(preview: TaskPreview) -> list[Text]:
+    return [
+        line(" ", cell(plain(name_of(table)), 36), f"about {numbers.count(rows)} rows, {numbers.size(size)}")
+        for table, rows, size in preview.sizes
+    ]
+
+
+def whole(preview: TaskPreview, side: str, top: int, facts: Facts, size: tuple[int, int]) -> list[Text]:
+    """All SQL of one direction, every statement under its number; ``top`` is the first line shown."""
+    width, height = size
+    lines = whole_lines(preview, side, width, facts.glyphs)
+    first = scrolled(top, top, len(lines), height - 1)
+    name = (preview.file if side == UP else preview.down_file) or preview.task_id
+    title = f" {name}  {'forward' if side == UP else 'way back'}"
+    head = ends(line((title, "title")), line((span(first, height - 1, len(lines)) + " ", "dim")), width)
+    return fill([head, *lines[first:]], width, height)
+
+
+def whole_lines(preview: TaskPreview, side: str, width: int, glyphs: Glyphs) -> list[Text]:
+    """The lines of the whole view."""
+    lines: list[Text] = []
+    items = statements(preview, side)
+    for number, statement in enumerate(items, start=1):
+        lines.append(heading(glyphs, width, f"statement {number} of {len(items)}", "dim"))
+        lines += numbered(statement.sql, statement.line, width)
+    return lines or [_nothing(preview, side)]

@@ -1,0 +1,56 @@
+"""What every drawing function may know: the run's state and what was fetched, all immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from console.journal.state import RollbackPreview, RunState, RunStatus, TaskState
+from console.plan.model import Doc, Plan, Task
+from console.sql.model import TaskPreview
+from console.tui.glyphs import UNICODE, Glyphs
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something asked for that is not there: still being fetched (no text), or an error sentence."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One moment of the console. ``stale`` is the error since which ``state`` is no longer fresh, else empty."""
+
+    state: RunState | None = None
+    plan: Plan | None = None
+    can_control: bool = False
+    dry_run: bool = False
+    glyphs: Glyphs = UNICODE
+    stale: str = ""
+    previews: Mapping[str, TaskPreview | Missing] = field(default_factory=dict)
+    rollbacks: Mapping[str, RollbackPreview | Missing] = field(default_factory=dict)
+    docs: tuple[Doc, ...] | Missing = ()
+
+    def task(self, task_id: str) -> TaskState | None:
+        """The state of a task, None when the run does not know it."""
+        tasks = self.state.tasks if self.state else ()
+        return next((task for task in tasks if task.id == task_id), None)
+
+    def planned(self, task_id: str) -> Task | None:
+        """The task in the plan on disk, None without one."""
+        tasks = self.plan.tasks if self.plan else ()
+        return next((task for task in tasks if task.id == task_id), None)
+
+
+ACTIVE = (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK)
+
+
+def is_active(state: RunState | None) -> bool:
+    """Whether a runner should be at work now."""
+    return state is not None and state.status in ACTIVE
+
+
+def runner_lost(state: RunState) -> bool:
+    """Whether the run says it is at work but nobody holds its lease."""
+    return is_active(state) and (state.lease is None or not state.lease.alive)

@@ -1,0 +1,113 @@
+"""The one table of keys: bindings, footer, help screen and palette are all made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCREENS = ("tasks", "preview", "backfill", "checks", "activity", "log")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and what it does.
+
+    ``keys`` are textual's names, comma-separated, empty for a line that only the footer has; ``shown`` is how they
+    are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all. ``footer`` names the views whose footer
+    shows it, in the order of this table. ``control`` marks what sends a command to the runner.
+    """
+
+    action: str
+    keys: str
+    shown: str
+    label: str
+    help: str
+    where: tuple[str, ...] = ()
+    footer: tuple[str, ...] = ()
+    control: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    Key("screens", "", "1-6", "screens", "the six screens", footer=("tasks", "checks", "activity", "log", "backfill")),
+    Key("tasks", "1", "1", "tasks", "Tasks: phases and tasks, what runs and what waits"),
+    Key("preview", "2", "2", "preview", "Preview: what the chosen task runs, its locks, its way back"),
+    Key("backfill", "3", "3", "backfill", "Backfill: the copy, what holds it back, its settings"),
+    Key("checks", "4", "4", "checks", "Checks: results, failing ones first"),
+    Key("activity", "5", "5", "activity", "Activity: sessions that block or wait, the applications' figures"),
+    Key("log", "6", "6", "log", "Log: everything that happened"),
+    Key("points", "", "left/right", "point", "", footer=("rollback",)),
+    Key("moves", "", "j/k", "move", "", footer=("preview", "docs", "help")),
+    Key("whole", "", "enter", "all SQL", "", footer=("preview",)),
+    Key("confirms", "", "enter", "roll back", "", footer=("rollback",)),
+    Key("left", "left,h", "left h", "", "fold a phase; the point before", ("tasks", "rollback")),
+    Key("right", "right,l", "right l", "", "unfold a phase; the point after", ("tasks", "rollback")),
+    Key("down", "j,down", "j", "", "down"),
+    Key("up", "k,up", "k", "", "up"),
+    Key("page_down", "pagedown,ctrl+d", "pgdn", "", "a page down"),
+    Key("page_up", "pageup,ctrl+u", "pgup", "", "a page up"),
+    Key("top", "g,home", "g", "", "to the first line"),
+    Key("bottom", "G,end", "G", "", "to the last line"),
+    Key(
+        "open",
+        "enter",
+        "enter",
+        "open",
+        "open: a phase, a task's preview, all its SQL, a check's rows, a page; in the rollback panel: roll back (asks)",
+        footer=("checks", "docs"),
+    ),
+    Key(
+        "way_back",
+        "w",
+        "w",
+        "way back",
+        "the other direction: forward or way back",
+        ("preview",),
+        ("preview",),
+    ),
+    Key("statements", "v", "v", "statements", "the statements of every step", ("rollback",), ("rollback",)),
+    Key("start", "s", "s", "start", "start or continue to a point you choose", footer=("tasks",), control=True),
+    Key(
+        "pause",
+        "space",
+        "space",
+        "pause",
+        "pause after the batch that runs, or resume",
+        footer=("tasks", "backfill"),
+        control=True,
+    ),
+    Key("faster", "plus,equals_sign", "+", "faster", "faster: more of the time at work", (), ("backfill",), True),
+    Key("slower", "minus", "-", "slower", "slower: gentler on the applications", (), ("backfill",), True),
+    Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True),
+    Key("rollback", "u", "u", "roll back", "the rollback panel: what going back would do (asks first)", (), ("tasks",)),
+    Key("follow", "f", "f", "follow", "follow: the running task, the newest line", ("tasks", "log"), ("log",)),
+    Key("filter", "slash", "/", "filter", "show only lines with a word", SCREENS, ("log", "checks", "activity")),
+    Key("copy", "y", "y", "copy", "copy the SQL (to the terminal's clipboard and to a file)", (), ("preview",)),
+    Key("report", "S", "S", "report", "save a report of the run", (), ("rollback",)),
+    Key("docs", "d", "d", "docs", "the plan's pages"),
+    Key("refresh", "R", "R", "refresh", "read everything again"),
+    Key("palette", "colon,ctrl+p", ":", "commands", "every command by name"),
+    Key("help", "question_mark", "?", "help", "this page"),
+    Key("back", "escape", "esc", "back", "back; never changes anything", (), ("preview", "rollback", "docs", "help")),
+    Key("leave", "q", "q", "leave", "leave; the run goes on without this console", (), ("tasks",)),
+    Key("stop", "ctrl+c", "ctrl+c", "", "first: pause after the batch; again: asks whether to leave", control=True),
+)
+
+
+def works_in(key: Key, view: str) -> bool:
+    """Whether the key does something in this view."""
+    return not key.where or view in key.where
+
+
+def footer(view: str) -> tuple[tuple[str, str], ...]:
+    """At most six keys of a view as (key, word); ``? help`` always comes last, beyond them."""
+    shown = [(key.shown, key.label) for key in KEYS if view in key.footer][:6]
+    return (*shown, ("?", "help"))
+
+
+def commands(words: str) -> tuple[Key, ...]:
+    """The palette's entries that contain every one of ``words``."""
+    wanted = words.lower().split()
+    named = [key for key in KEYS if key.keys and key.action not in MOVES]
+    return tuple(key for key in named if all(word in f"{key.label} {key.help}".lower() for word in wanted))
+
+
+MOVES = ("left", "right", "down", "up", "page_down", "page_up", "top", "bottom", "open", "back", "palette", "stop")

@@ -1,0 +1,106 @@
+"""What the console asks before it acts: every command with consequences goes through one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from console.journal.state import RollbackPreview, RunState, TaskState, TaskStatus
+from console.tui.draw import numbers
+from console.tui.facts import Facts, is_active
+
+Act = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An answer: its key, its words, what it does."""
+
+    key: str
+    label: str
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question over the lower part of the screen. ``esc`` always closes it and does nothing.
+
+    With ``typed`` the operator types exactly that text, and ``act`` is done; else one of the options is chosen.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    options: tuple[Option, ...] = ()
+    typed: str = ""
+    act: Act | None = None
+
+
+NO = ("esc", "no, leave everything as it is")
+
+
+def _nothing() -> None:
+    return None
+
+
+def start(facts: Facts, task: TaskState, send: Callable[[str], None]) -> Question:
+    """How far to go: this task, this phase, the end. ``send`` gets the chosen point."""
+    state = facts.state
+    tasks = state.tasks if state else ()
+    where = f"{state.target.environment}, database {state.target.database}" if state else ""
+    phase = f"phase {task.phase_id}" + (f", {task.phase_title}" if task.phase_title != task.phase_id else "")
+    final = [item.id for item in tasks if item.irreversible and item.status is not TaskStatus.COMPLETED]
+    words = [f"{', '.join(final)}: no way back; asks for the database's name first."] if final else []
+    words.append(f"{where}: goes on from where the run stands, and stops after")
+    return Question(
+        "Start: how far?",
+        tuple(words),
+        (
+            Option("1", f"task {task.id}, {task.title}", lambda: send(task.id)),
+            Option("2", phase, lambda: send(task.phase_id)),
+            Option("3", "the end of the plan", lambda: send("end")),
+            Option(NO[0], NO[1], _nothing),
+        ),
+    )
+
+
+def gate(task: TaskState, question: str, yes: Act) -> Question:
+    """A person answers for something outside the database."""
+    return Question(
+        f"{task.id}  {task.title}",
+        (question or "This step waits for a person.", "Your answer is kept in the log with your name."),
+        (Option("y", "yes, that is so: go on", yes), Option(NO[0], "not yet", _nothing)),
+    )
+
+
+def final(state: RunState, task: TaskState, yes: Act) -> Question:
+    """A step with no way back: the database's name has to be typed."""
+    name = state.target.database
+    words = (
+        f"There is NO WAY BACK from this step: {task.irreversible}",
+        f"{state.target.environment}, host {state.target.host}. To do it, type the database's name: {name}",
+    )
+    return Question(f"{task.id}  {task.title}", words, typed=name, act=yes)
+
+
+def roll_back(facts: Facts, preview: RollbackPreview, meaning: str, yes: Act) -> Question:
+    """The last question before a rollback; where something is lost, the text has to be typed."""
+    title = f"Roll back to {meaning}"
+    steps = f"{len(preview.steps)} steps, {numbers.about(preview.seconds)}."
+    if preview.needs_typing:
+        lost = f"LOST: {'; '.join(preview.loses)}." if preview.loses else "Something is lost."
+        return Question(
+            title, (lost, f"{steps} To do it, type: {preview.needs_typing}"), typed=preview.needs_typing, act=yes
+        )
+    return Question(
+        title,
+        (f"{steps} Nothing is lost.",),
+        (Option("enter", "roll back now", yes), Option(NO[0], NO[1], _nothing)),
+    )
+
+
+def leave(facts: Facts, yes: Act) -> Question:
+    """Leaving while a run is at work."""
+    state = facts.state
+    run = f"Run {state.run_id} goes on without this console" if state and is_active(state) else "Nothing runs"
+    words = (f"{run}; pgferry attach comes back to it.",)
+    return Question("Leave?", words, (Option("q", "leave", yes), Option(NO[0], "stay", _nothing)))

@@ -1,0 +1,327 @@
+"""The application: one canvas, one input line; keys go to actions, facts come from the feed, answers from lanes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.widgets import Input
+
+from console.tui import questions
+from console.tui.actions import Actions
+from console.tui.asking import Lane
+from console.tui.canvas import Canvas
+from console.tui.draw import frame, pages
+from console.tui.draw.base import fill, line, rule
+from console.tui.facts import Facts, Missing
+from console.tui.feed import Feed
+from console.tui.glyphs import ASCII, UNICODE
+from console.tui.keys import KEYS, SCREENS, footer, works_in
+from console.tui.messages import Answered, FeedLost, Outcome, RunChanged
+from console.tui.ports import World
+from console.tui.questions import Question
+from console.tui.styles import styles
+from console.tui.terminal import Terminal, clipboard
+from console.tui.views.base import View
+from console.tui.views.lists import ActivityView, BackfillView, ChecksView, LogView
+from console.tui.views.panels import DocsView, HelpView, PaletteView, RollbackView
+from console.tui.views.preview import PreviewView
+from console.tui.views.tasks import WIDE, TasksView
+
+SMALLEST = (60, 16)
+FRAME_LINES = 5  # band, strip, rule above the body; notice and footer below
+
+
+class Shell(App[int], inherit_bindings=False):
+    """Draws the facts and hands keys to the actions; knows nothing of SQL or of the journal."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    AUTO_FOCUS = None
+    CSS = """
+    Screen { layers: below above; background: $background; }
+    Canvas { layer: below; }
+    Input { layer: above; display: none; height: 1; border: none; padding: 0; background: $background; }
+    Input:focus { border: none; background: $background; background-tint: $background 0%; }
+    """
+    BINDINGS = [  # noqa: RUF012 - the base class declares it
+        Binding(
+            name, f"press('{key.action}')", key.help, show=False, id=f"{key.action}.{name}", priority=name == "ctrl+c"
+        )
+        for key in KEYS
+        for name in key.keys.split(",")
+        if name
+    ]
+
+    def __init__(self, world: World, terminal: Terminal, *, dry_run: bool, on_ready: Callable[[], None] | None = None):
+        super().__init__()
+        self.animation_level = "none"
+        self.theme = terminal.theme
+        self.world = world
+        self.feed = Feed(world, self.post_message, per_second=terminal.per_second)
+        self.reads = Lane("reads", self.post_message)
+        self.commands = Lane("commands", self.post_message)
+        self.facts = Facts(
+            plan=world.plan,
+            can_control=world.can_control and not dry_run,
+            dry_run=dry_run,
+            glyphs=ASCII if terminal.ascii_only else UNICODE,
+        )
+        self.tasks = TasksView()
+        self.preview = PreviewView()
+        self.rollback = RollbackView()
+        self.helping = HelpView()
+        self.docs = DocsView()
+        self.palette = PaletteView()
+        listed: list[View] = [self.tasks, self.preview, BackfillView(), ChecksView(), ActivityView(), LogView()]
+        self.views: dict[str, View] = {
+            view.name: view for view in (*listed, self.rollback, self.helping, self.docs, self.palette)
+        }
+        self.trail = ["tasks"]  # views from the first screen to the one shown
+        self.question: Question | None = None
+        self.chosen = 0  # option of the question
+        self.notice = ("", "")
+        self.prompt = ""  # label of the input line while it is open
+        self.actions = Actions(self)
+        self._on_ready = on_ready
+        self._canvas = Canvas(ascii_only=terminal.ascii_only)
+        self._input = Input(select_on_focus=False)
+        self._input.cursor_blink = False
+        self._input.can_focus = False
+
+    # what is on the screen
+
+    def compose(self) -> ComposeResult:
+        yield self._canvas
+        yield self._input
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda _: self._restyle())
+        self._restyle()
+        for thread in (self.feed, self.reads, self.commands):
+            thread.start()
+        if self._on_ready is not None:
+            self._on_ready()
+
+    def _restyle(self) -> None:
+        self._canvas.use_styles(styles(self.get_css_variables(), ansi=self.native_ansi_color))
+        self.redraw()
+
+    @property
+    def view(self) -> View:
+        """The view shown."""
+        return self.views[self.trail[-1]]
+
+    def open(self, name: str) -> None:
+        """Show a view: a screen takes the place of all, anything else opens over what is shown."""
+        if name in SCREENS:
+            self.trail = ["tasks"] if name == "tasks" else ["tasks", name]
+        elif name != self.trail[-1]:
+            self.trail = [item for item in self.trail if item != name] + [name]
+        self.view.settle(self.facts)
+
+    def redraw(self) -> None:
+        """Draw everything again; only what changed is sent."""
+        width, height = self._canvas.size
+        if width and height:
+            self._canvas.show(self.lines(width, height))
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """The whole screen as lines."""
+        facts = self.facts
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            return fill(frame.too_small(facts, width, height), width, height)
+        state = facts.state
+        body = self.view.draw(facts, (width, height - FRAME_LINES))
+        strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
+        keys = footer(self.view.name)
+        if self.prompt:
+            keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
+        if self.question is not None:
+            asked = self.question
+            options = [(option.key, option.label) for option in asked.options]
+            lower = pages.question(asked.title, asked.words, options, self.chosen, facts.glyphs, width)
+            body = [*body[: max(len(body) - len(lower), 0)], *lower][-len(body) :]
+            keys = (("enter", "does it"), ("esc", "leaves everything as it is"))
+        return [
+            frame.band(facts, width),
+            strip,
+            rule(facts.glyphs, width),
+            *body,
+            self._notice_line(width),
+            frame.footer(keys, width),
+        ]
+
+    def _notice_line(self, width: int) -> Text:
+        facts = self.facts
+        if self.prompt:
+            return frame.notice_line(facts.glyphs, width, (self.prompt, "ask"))
+        notice = self.notice
+        if not notice[0] and facts.stale:
+            notice = (f"{facts.stale} Trying again.", "bad")
+        label = self.view.label(facts)
+        if facts.dry_run and not label:
+            label = "dry run: nothing can be written"
+        return frame.notice_line(facts.glyphs, width, notice, label)
+
+    def on_canvas_resized(self) -> None:
+        self._place_input()
+        self.want_preview()
+        self.redraw()
+
+    # facts
+
+    def on_run_changed(self, message: RunChanged) -> None:
+        self.feed.taken()
+        self.facts = replace(self.facts, state=message.state, stale="", plan=self.world.plan)
+        for view in self.views.values():
+            view.settle(self.facts)
+        self.want_preview()
+        self.redraw()
+
+    def on_feed_lost(self, message: FeedLost) -> None:
+        self.feed.taken()
+        self.facts = replace(self.facts, stale=message.text)
+        self.redraw()
+
+    def on_answered(self, message: Answered) -> None:
+        message.then(message.outcome)
+        self.redraw()
+
+    def want_preview(self) -> None:
+        """Fetch what the chosen task would run, where it is shown and not yet known."""
+        if self.view is self.tasks:
+            self.preview.show(self.tasks.task_id(self.facts))
+        shown = self.view is self.preview or (self.view is self.tasks and self._canvas.size.width >= WIDE)
+        task_id = self.preview.task_id
+        if not shown or not task_id or task_id in self.facts.previews:
+            return
+        self._keep_preview(task_id, Missing())
+
+        def then(outcome: Outcome) -> None:
+            self._keep_preview(task_id, Missing(outcome.error) if outcome.error else outcome.value)
+            self.preview.settle(self.facts)
+
+        self.reads.ask(lambda: self.world.preview(task_id), then)
+
+    def _keep_preview(self, task_id: str, value: object) -> None:
+        self.facts = replace(self.facts, previews={**self.facts.previews, task_id: value})  # type: ignore[dict-item]
+
+    # keys
+
+    def action_press(self, action: str) -> None:
+        """A key of the table was pressed."""
+        self.press(action)
+        self.want_preview()
+        self.redraw()
+
+    def press(self, action: str) -> None:
+        """Do what a key of the table stands for, in the view that is shown."""
+        key = next(item for item in KEYS if item.action == action)
+        if action == "stop":
+            self.actions.stop()
+            return
+        self.notice = ("", "")
+        if self.prompt:
+            if action == "back":
+                self._give_up()
+            elif self.view is self.palette and action in ("up", "down"):
+                self.view.move(1 if action == "down" else -1, self.facts)
+        elif self.question is not None:
+            self._answer(action)
+        elif works_in(key, self.view.name):
+            self.actions.do(action)
+
+    def _give_up(self) -> None:
+        """Close the input line without doing anything."""
+        self.close_prompt()
+        if self.question is not None:
+            self.ask(None)
+        elif self.view is self.palette:
+            self.trail.pop()
+        else:
+            self.view.filter("", self.facts)
+
+    def ask(self, question: Question | None) -> None:
+        """Open a question, or close the one that is open."""
+        self.question = question
+        self.chosen = 0
+        if question is not None and question.typed:
+            self.open_prompt(f"type {question.typed}: ")
+
+    def _answer(self, action: str) -> None:
+        asked = self.question
+        if asked is None:
+            return
+        steps = {"down": 1, "right": 1, "up": -1, "left": -1}
+        by_key = {"tasks": "1", "preview": "2", "backfill": "3", "checks": "4", "copy": "y", "leave": "q"}
+        if action in steps:
+            self.chosen = (self.chosen + steps[action]) % max(len(asked.options), 1)
+        elif action == "back":
+            self.ask(None)
+        elif action == "open":
+            self._act(asked.options[self.chosen])
+        else:
+            for option in asked.options:
+                if option.key == by_key.get(action):
+                    self._act(option)
+                    return
+
+    def _act(self, option: questions.Option) -> None:
+        self.ask(None)
+        option.act()
+
+    # the input line
+
+    def open_prompt(self, label: str, value: str = "") -> None:
+        """Let the operator type; what is typed comes to ``on_input_submitted``."""
+        self.prompt = label
+        self._input.value = value
+        self._place_input()
+        self._input.display = True
+        self._input.can_focus = True
+        self._input.focus()
+
+    def close_prompt(self) -> None:
+        """Close the input line."""
+        self.prompt = ""
+        self.set_focus(None)
+        self._input.can_focus = False
+        self._input.display = False
+
+    def _place_input(self) -> None:
+        width, height = self._canvas.size
+        left = len(self.prompt) + 1
+        self._input.styles.offset = (left, max(height - 2, 0))
+        self._input.styles.width = max(width - left, 1)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if self.prompt and self.question is None:
+            self.view.filter(event.value, self.facts)
+            self.want_preview()
+            self.redraw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        asked = self.question
+        self.close_prompt()
+        self.ask(None)
+        if asked is not None:
+            if event.value == asked.typed and asked.act is not None:
+                asked.act()
+            else:
+                self.notice = (f"That was not {asked.typed}: nothing was done.", "warn")
+        elif self.view is self.palette:
+            self.actions.run_command(self.palette.action())
+        self.want_preview()
+        self.redraw()
+
+    def copy_out(self, text: str) -> bool:
+        """Send text to the terminal's clipboard; False when it is too long. Nothing tells whether it arrived."""
+        sequence = clipboard(text, os.environ)
+        if sequence and self._driver is not None:
+            self._driver.write(sequence)
+        return bool(sequence)

@@ -1,0 +1,128 @@
+"""What opens over the screens: the rollback panel, help, the plan's pages, the palette."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from console.journal.state import RollbackPreview
+from console.plan.model import Doc
+from console.tui import keys
+from console.tui.draw import pages, rollback
+from console.tui.facts import Facts, Missing
+from console.tui.views.base import Size, View
+
+
+class RollbackView(View):
+    """The panel ``u``: the cursor is a point of the run."""
+
+    name = "rollback"
+    title = "Roll back"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detailed = False
+
+    def points(self, facts: Facts) -> list[str]:
+        """Where one can go back to."""
+        return rollback.points(facts.state)
+
+    def count(self, facts: Facts) -> int:
+        return len(self.points(facts))
+
+    def point(self, facts: Facts) -> str:
+        """The chosen point; empty when there is none."""
+        names = self.points(facts)
+        return names[min(self.cursor, len(names) - 1)] if names else ""
+
+    def preview(self, facts: Facts) -> RollbackPreview | None:
+        """What going back there would do, when it is known."""
+        found = facts.rollbacks.get(self.point(facts))
+        return None if isinstance(found, Missing) else found
+
+    def back(self) -> bool:
+        detailed, self.detailed = self.detailed, False
+        return detailed
+
+    def draw(self, facts: Facts, size: Size) -> list[Text]:
+        return rollback.screen(facts, self.points(facts), self.cursor, self.detailed, size)
+
+
+class HelpView(View):
+    """The keys of the screen it was opened from."""
+
+    name = "help"
+    title = "Keys"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.about = "tasks"
+        self.about_title = "Tasks"
+        self._size: Size = (80, 19)
+
+    def count(self, facts: Facts) -> int:
+        lines = pages.help_lines(self.about, self.about_title, self._size[0], facts.glyphs)
+        return max(len(lines) - self._size[1] + 2, 1)
+
+    def draw(self, facts: Facts, size: Size) -> list[Text]:
+        self._size = size
+        lines = pages.help_lines(self.about, self.about_title, size[0], facts.glyphs)
+        return pages.scrolled_page("Keys", lines, self.cursor, size)
+
+
+class DocsView(View):
+    """The plan's pages: a list, and one of them opened."""
+
+    name = "docs"
+    title = "Docs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: Doc | None = None
+        self._from = 0
+        self._size: Size = (80, 19)
+
+    def count(self, facts: Facts) -> int:
+        if self.opened is not None:
+            lines = pages.doc_lines(self.opened, min(self._size[0], 100), facts.glyphs)
+            return max(len(lines) - self._size[1] + 2, 1)
+        return 0 if isinstance(facts.docs, Missing) else len(facts.docs)
+
+    def open(self, facts: Facts) -> None:
+        """Open the page under the cursor."""
+        if self.opened is None and not isinstance(facts.docs, Missing) and facts.docs:
+            self._from = self.cursor
+            self.opened = facts.docs[self.cursor]
+            self.cursor = 0
+
+    def back(self) -> bool:
+        if self.opened is None:
+            return False
+        self.opened = None
+        self.cursor = self._from
+        return True
+
+    def draw(self, facts: Facts, size: Size) -> list[Text]:
+        self._size = size
+        if self.opened is None:
+            return pages.doc_list(facts, self.cursor, size)
+        lines = pages.doc_lines(self.opened, min(size[0], 100), facts.glyphs)
+        return pages.scrolled_page(self.opened.title, lines, self.cursor, size)
+
+
+class PaletteView(View):
+    """Every command by name."""
+
+    name = "palette"
+    title = "Commands"
+    filterable = True
+
+    def count(self, facts: Facts) -> int:
+        return len(keys.commands(self.words))
+
+    def action(self) -> str:
+        """The command under the cursor; empty when none matches."""
+        found = keys.commands(self.words)
+        return found[self.cursor].action if found else ""
+
+    def draw(self, facts: Facts, size: Size) -> list[Text]:
+        return pages.palette(keys.commands(self.words), self.cursor, facts.glyphs, size)
