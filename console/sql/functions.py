@@ -40,7 +40,7 @@ VOLATILE = frozenset(
     pg_wal_replay_resume pg_wal_summary_contents pg_xact_commit_timestamp pg_xact_commit_timestamp_origin
     pg_xact_status plpgsql_validator query_to_xml query_to_xml_and_xmlschema query_to_xmlschema random random_normal
     set_config setseed setval timeofday ts_rewrite ts_stat txid_status uuidv4 uuidv7
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 # From pg_proc: immutable and stable ones.
@@ -146,7 +146,7 @@ STEADY = frozenset(
     websearch_to_tsquery width width_bucket xid xid8cmp xid8in xid8out xid8send xidin xidout xidsend xml
     xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xmlagg xmlcomment xmlconcat2 xmlexists
     xmltext xmlvalidate xpath xpath_exists
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 # From pg_type: base, range and multirange types. None of them is a domain with a check.
@@ -159,5 +159,5 @@ TYPES = frozenset(
     polygon refcursor regclass regcollation regconfig regdictionary regnamespace regoper regoperator regproc
     regprocedure regrole regtype text tid time timestamp timestamptz timetz tsmultirange tsquery tsrange
     tstzmultirange tstzrange tsvector txid_snapshot uuid varbit varchar xid xid8 xml
-    """.split()
+    """.split()  # noqa: SIM905
 )

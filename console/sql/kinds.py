@@ -177,7 +177,7 @@ def transactional(node: Any) -> bool:
         case "vacuum_stmt":
             return not stmt.is_vacuumcmd
         case "cluster_stmt":
-            return stmt.HasField("relation")
+            return bool(stmt.HasField("relation"))
         case "alter_table_stmt":
             return not any(_detaches_concurrently(inner(cmd)) for cmd in stmt.cmds)
         case "create_subscription_stmt" | "drop_subscription_stmt" | "alter_subscription_stmt":

@@ -144,6 +144,6 @@ def expression(node: Any) -> str:
     target = tree.stmts.add().stmt.select_stmt.target_list.add()
     target.res_target.val.CopyFrom(node)
     try:
-        return postgast.deparse(tree).removeprefix("SELECT ").strip()
+        return str(postgast.deparse(tree)).removeprefix("SELECT ").strip()
     except postgast.PgQueryError:
         return ""

@@ -102,13 +102,13 @@ def clean(text: str) -> Clean:
         pieces.append(" ")
         kept = at = statement = 1
     while (match := _NEXT.search(text, at)) is not None:
-        token, start = match.group(), match.start()
+        found, start = match.group(), match.start()
         at = match.end()
-        if token == "/*":
+        if found == "/*":
             at = _skip_comment(text, at)
-        elif token[0] in "'\"$":
+        elif found[0] in "'\"$":
             at = _skip_quoted(text, match)
-        elif token == "\\":
+        elif found == "\\":
             end = text.find("\n", start)
             end = len(text) if end < 0 else end
             first = not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t\ufeff")
@@ -116,7 +116,7 @@ def clean(text: str) -> Clean:
                 faults.append(Fault(start, why))
             pieces += [text[kept:start], _blank(text[start:end])]
             kept = at = end
-        elif token == ";":
+        elif found == ";":
             semicolons.append(start)
             if _COPY_STDIN.match(text, skip_blank(text, statement), start):
                 ending = _COPY_END.search(text, at)
