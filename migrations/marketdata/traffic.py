@@ -218,7 +218,7 @@ class Workload:
             versions = self._ledger.accepted(key)
             if not any(version != DELETED and _same(row, rows.ticker(key, version)) for version in versions):
                 what = "should not be there" if versions == {DELETED} else "differs from what was written"
-                found.append(f"{_name(key)}: the row {what}: {row}")
+                found.append(f"{_name(key)}: the row {what}: {_figures(row)}")
         for key in self._ledger:
             expected = shape == "legacy" or rows.pair_of(key) not in UNMAPPED
             if expected and key not in seen and DELETED not in self._ledger.accepted(key):
@@ -238,7 +238,7 @@ class Workload:
                 continue
             written = self._trades.get(trade_id)
             if written is None or trade_id in seen or _content(row) != _content(written):
-                found.append(f"trade {trade_id} differs from what was written: {row}")
+                found.append(f"trade {trade_id} differs from what was written: {row.price} x {row.quantity}")
             seen.add(trade_id)
         missing = self._trades.keys() - seen - self._unsure_trades
         return found + [f"trade {trade_id} is missing" for trade_id in sorted(missing)]
@@ -252,6 +252,10 @@ def workload(conninfo: str, worker: int, seed: int) -> Workload:
 def _name(key: int) -> str:
     pair = rows.pair_of(key)
     return f"{rows.instant(key):%H:%M:%S.%f} {pair.exchange} {pair.base}/{pair.quote}"
+
+
+def _figures(row: LegacyBookTicker) -> str:
+    return f"bid {row.bid_price} x {row.bid_qty}, ask {row.ask_price} x {row.ask_qty}, number {row.sequence_number}"
 
 
 def _same(row: LegacyBookTicker, written: LegacyBookTicker) -> bool:
