@@ -1,0 +1,207 @@
+"""A whole plan for a reviewer: every statement with its locks, risks and way back, as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from console.headless.words import fence, markdown_cell, markdown_table, minutes, safe, strength, to_json, waits
+from console.plan.model import Plan, Task
+from console.sql.model import Lock, Readers, Statement, TaskPreview
+
+Previews = Mapping[str, TaskPreview]
+
+
+def strongest_locks(previews: Previews) -> tuple[Lock, ...]:
+    """The strongest lock the way forward takes on each object that was not made in the same task, strongest first."""
+    found: dict[str, Lock] = {}
+    for preview in previews.values():
+        for lock in (lock for statement in preview.up for lock in statement.locks if not lock.new):
+            if lock.object not in found or strength(lock.mode) > strength(found[lock.object].mode):
+                found[lock.object] = lock
+    return tuple(sorted(found.values(), key=lambda lock: (-strength(lock.mode), lock.object)))
+
+
+def no_way_back(plan: Plan, previews: Previews) -> tuple[tuple[Task, str], ...]:
+    """The tasks that cannot be undone, each with the reason."""
+    reasons = [
+        (task, task.irreversible or (previews[task.id].no_way_back if task.id in previews else ""))
+        for task in plan.tasks
+    ]
+    return tuple((task, why) for task, why in reasons if why)
+
+
+def hazards(previews: Previews) -> int:
+    """How many hazards the statements of the way forward have."""
+    return sum(len(statement.hazards) for preview in previews.values() for statement in preview.up)
+
+
+def badge(read_by: Readers) -> str:
+    """Who understood a statement, in words."""
+    if not read_by.postgresql:
+        return "NOT UNDERSTOOD by PostgreSQL's grammar"
+    if read_by.agree is False:
+        return "read by PostgreSQL and sqlglot, which DISAGREE"
+    if read_by.agree:
+        return "read by PostgreSQL and sqlglot, which agree"
+    return f"read by PostgreSQL; sqlglot: {read_by.sqlglot}"
+
+
+def lock_words(lock: Lock) -> str:
+    """A lock with what waits for it and how we know."""
+    effect = "new in this task, nobody waits" if lock.new else waits(lock.mode)
+    return f"{lock.mode} on {lock.object}: {effect} ({lock.basis})"
+
+
+def facts(statement: Statement) -> str:
+    """Rewrite, scan and transaction of a statement, in words; unknown is said."""
+    words = {True: "yes", False: "no", None: "unknown"}
+    alone = "" if statement.transactional else "; cannot run in a transaction"
+    return f"rewrites the table: {words[statement.rewrite]}; scans it: {words[statement.scan]}{alone}"
+
+
+def way_back(task: Task, preview: TaskPreview | None) -> str:
+    """How a task is undone, in words."""
+    why = task.irreversible or (preview.no_way_back if preview else "")
+    if why:
+        return f"NONE: {why}"
+    if task.down is not None:
+        return task.down.path
+    if preview is not None and preview.down:
+        return "derived from the mapping"
+    return "nothing to undo in the database" if task.kind in ("check", "gate", "drain") else "derived by the engine"
+
+
+def _totals(plan: Plan, previews: Previews) -> list[tuple[str, str]]:
+    back = no_way_back(plan, previews)
+    return [
+        ("plan", f"{plan.title} ({plan.id})"),
+        ("sha256", plan.sha256),
+        ("servers", f"PostgreSQL {plan.server_min} to {plan.server_max}"),
+        ("tasks", f"{len(plan.tasks)} in {len(plan.phases)} phases"),
+        ("estimate", minutes(sum(task.minutes for task in plan.tasks))),
+        ("hazards", str(hazards(previews))),
+        ("no way back", ", ".join(task.id for task, _ in back) or "every task can be undone"),
+    ]
+
+
+def _task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]]:
+    entries = [
+        ("depends on", ", ".join(task.depends)),
+        ("guards", ", ".join(task.guards)),
+        ("checks", ", ".join(task.checks)),
+        ("mappings", ", ".join(task.mappings)),
+        ("question", task.question),
+        ("file", task.file.path if task.file else ""),
+        ("does", preview.text if preview else ""),
+        ("way back", way_back(task, preview)),
+    ]
+    entries += [("accepted", f"{allow.hazard}: {allow.reason}") for allow in task.allow]
+    for name, rows, size in preview.sizes if preview else ():
+        entries.append(("size", f"{name}: about {rows:,} rows, {size / 1_048_576:,.1f} MiB"))
+    return [(name, text) for name, text in entries if text]
+
+
+def _statement_facts(statement: Statement) -> list[str]:
+    lines = ["lock: " + lock_words(lock) for lock in statement.locks] or ["lock: none known"]
+    lines += [facts(statement), f"blocks: {statement.blocks}" if statement.blocks else "", badge(statement.read_by)]
+    for hazard in statement.hazards:
+        lines.append(f"HAZARD {hazard.code}: {hazard.message}")
+        if hazard.safer:
+            lines.append(f"  safe form: {hazard.safer}")
+    return [line for line in lines if line]
+
+
+def _where(statement: Statement) -> str:
+    return f"{statement.file}:{statement.line}" if statement.file else "derived"
+
+
+def _statement_text(statement: Statement, word: str) -> list[str]:
+    lines = [f"    {word} {statement.ordinal}. {statement.kind}  ({_where(statement)})"]
+    lines += ["      | " + line for line in plain_lines(statement.sql)]
+    return [*lines, *("      " + line for line in _statement_facts(statement))]
+
+
+def plain_lines(sql: str) -> list[str]:
+    """The lines of an SQL text, made harmless."""
+    return safe(sql, keep_newlines=True).splitlines()
+
+
+def plan_text(plan: Plan, previews: Previews, *, ascii_only: bool = False) -> str:
+    """The plan for a terminal or a mail, totals first."""
+    lines = [f"{name:<12} {text}" for name, text in _totals(plan, previews)]
+    lines += ["", "Strongest lock on each object that exists before:"]
+    lines += ["  " + lock_words(lock) for lock in strongest_locks(previews)] or ["  none known"]
+    for phase in plan.phases:
+        lines += ["", f"PHASE {phase.id}  {phase.title}  ({minutes(sum(task.minutes for task in phase.tasks))})"]
+        about = (("goal", phase.goal), ("schedule", phase.schedule), ("risk", phase.risk))
+        lines += [f"  {name}: {text}" for name, text in about if text]
+        for task in phase.tasks:
+            preview = previews.get(task.id)
+            lines += ["", f"  {task.id}  {task.title}  [{task.kind}, {minutes(task.minutes)}]"]
+            lines += [f"    {name:<11} {text}" for name, text in _task_facts(task, preview)]
+            for statement in preview.up if preview else ():
+                lines += _statement_text(statement, "forward")
+            for statement in preview.down if preview else ():
+                lines += _statement_text(statement, "back")
+    return "\n".join(safe(line, ascii_only=ascii_only).rstrip() for line in lines) + "\n"
+
+
+def plan_markdown(plan: Plan, previews: Previews) -> str:
+    """The plan as a Markdown page; nothing in the plan's text is taken as markup."""
+    lines = [f"# {markdown_cell(plan.title)}", ""]
+    lines += markdown_table(["Total", ""], [list(entry) for entry in _totals(plan, previews)])
+    locks = [[lock.object, lock.mode, waits(lock.mode), lock.basis] for lock in strongest_locks(previews)]
+    if locks:
+        lines += ["", "## Strongest locks", "", *markdown_table(["Object", "Lock", "Effect", "Basis"], locks)]
+    for phase in plan.phases:
+        lines += ["", f"## Phase {markdown_cell(phase.id)}: {markdown_cell(phase.title)}"]
+        lines += ["", markdown_cell(phase.goal)] if phase.goal else []
+        for task in phase.tasks:
+            lines += ["", *_task_markdown(task, previews.get(task.id))]
+    return "\n".join(lines) + "\n"
+
+
+def _task_markdown(task: Task, preview: TaskPreview | None) -> list[str]:
+    lines = [f"### {markdown_cell(task.id)} {markdown_cell(task.title)}", ""]
+    lines += [f"- kind: {task.kind}, {minutes(task.minutes)}"]
+    lines += [f"- {name}: {markdown_cell(text)}" for name, text in _task_facts(task, preview)]
+    for title, statements in (("Forward", preview.up), ("Back", preview.down)) if preview else ():
+        for statement in statements:
+            lines += ["", f"{title} {statement.ordinal}, {markdown_cell(_where(statement))}:", ""]
+            lines += [*fence(statement.sql, "sql"), ""]
+            lines += [f"- {markdown_cell(line.strip())}" for line in _statement_facts(statement)]
+    return lines
+
+
+def plan_json(plan: Plan, previews: Previews) -> dict[str, Any]:
+    """The plan as data: ids, totals, and each task with its preview; files by path and digest, without their text."""
+    phases = []
+    for phase in plan.phases:
+        tasks = []
+        for task in phase.tasks:
+            entry = to_json(replace(task, file=None, down=None))
+            entry["file"] = to_json(task.file.path) if task.file else None
+            entry["down"] = to_json(task.down.path) if task.down else None
+            entry["way_back"] = safe(way_back(task, previews.get(task.id)))
+            entry["preview"] = to_json(previews.get(task.id))
+            tasks.append(entry)
+        phases.append({**to_json(replace(phase, tasks=())), "tasks": tasks})
+    return {
+        "id": plan.id,
+        "title": safe(plan.title),
+        "sha256": plan.sha256,
+        "server": {"min": plan.server_min, "max": plan.server_max},
+        "totals": {
+            "tasks": len(plan.tasks),
+            "minutes": sum(task.minutes for task in plan.tasks),
+            "hazards": hazards(previews),
+            "strongest_locks": to_json(strongest_locks(previews)),
+            "no_way_back": [{"task": task.id, "why": safe(why)} for task, why in no_way_back(plan, previews)],
+        },
+        "phases": phases,
+        "mappings": to_json(plan.mappings),
+        "checks": to_json(plan.checks),
+        "files": [{"path": safe(file.path), "sha256": file.sha256} for file in plan.files],
+    }
