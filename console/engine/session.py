@@ -34,6 +34,7 @@ class Wishes:
     lost: threading.Event = field(default_factory=threading.Event)  # the lease is gone
     settings: dict[str, Any] = field(default_factory=dict)  # live backfill settings, by name
     settings_by: dict[str, str] = field(default_factory=dict)
+    leave: bool = False  # the process was told to end: pause and go
     watch_pid: int = 0  # a backend that may wait for a lock now; the control thread names who blocks it
 
     def check(self) -> None:

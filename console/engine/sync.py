@@ -10,6 +10,7 @@ from console.engine.facts import MappingFacts
 from console.plan.model import Direction, Mapping, TableName
 
 SCHEMA = "pgferry"
+Runnable = sql.SQL | sql.Composed
 _PINS = "SECURITY DEFINER SET search_path = pg_catalog, {path}, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'"
 
 
@@ -43,7 +44,9 @@ def _key_is(alias: str, names: tuple[str, ...]) -> Composed:
     return ands(sql.SQL("{} = {}").format(column(alias, n), raw(f"k_{i}")) for i, n in enumerate(names))
 
 
-def _function(mapping: Mapping, what: str, arguments: Composed, returns: str, pins: str, body: Composed) -> Composed:
+def _function(
+    mapping: Mapping, what: str, arguments: Composed, returns: str, pins: str, body: Composed
+) -> sql.Composed:
     return sql.SQL(
         "CREATE OR REPLACE FUNCTION {}({}) RETURNS {} LANGUAGE plpgsql {}\nAS $pgferry$\n{}\n$pgferry$"
     ).format(function_name(mapping, what), arguments, raw(returns), _pinned(mapping, pins), body)
@@ -104,7 +107,7 @@ def _old_order(mapping: Mapping) -> Composed:
     return commas(raw(f"p.pgferry_old_{i}") for i in range(len(mapping.old_key)))
 
 
-def carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> Composed:
+def carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
     """Function: make the new table hold, under one new key, what the old one holds now."""
     source = derive.forward(mapping, facts, derive.preimage(mapping, old, _key_values(mapping.new_key)), bulk=False)
     key = derive.projected_key(mapping, "s")
@@ -147,7 +150,7 @@ END"""
     return _function(mapping, "forward", _arguments(mapping.new, mapping.new_key), "void", "", body)
 
 
-def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> Composed:
+def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
     """Function: an old key was written; find its new key and carry it, or keep its reject."""
     one = sql.SQL("(SELECT {})").format(
         commas(sql.SQL("k_{} AS {}").format(raw(str(i)), sql.Identifier(n)) for i, n in enumerate(mapping.old_key))
@@ -202,7 +205,7 @@ END"""
     return _function(mapping, "touch_old", arguments, "void", "", body)
 
 
-def carry_backward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> Composed:
+def carry_backward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
     """Function: make the old table hold, under one new key, what the new one holds now."""
     names = [name for name, _ in mapping.columns]
     back = [name for name, _ in mapping.back]
@@ -286,7 +289,9 @@ END"""
     return _function(mapping, "backward", _arguments(mapping.new, mapping.new_key), "void", "", body)
 
 
-def _row_trigger(mapping: Mapping, direction: Direction, key: tuple[str, ...], call: str, *, gone: bool) -> Composed:
+def _row_trigger(
+    mapping: Mapping, direction: Direction, key: tuple[str, ...], call: str, *, gone: bool
+) -> sql.Composed:
     """The trigger function of a side: counts, caps the depth, carries OLD's then NEW's key."""
     name = function_name(mapping, call)
     changed = sql.SQL("({}) IS DISTINCT FROM ({})").format(
@@ -341,7 +346,7 @@ END"""
     return _function(mapping, f"{direction.value}_row", raw(""), "trigger", _PINS, body)
 
 
-def _truncate_trigger(mapping: Mapping, direction: Direction, goal: TableName) -> Composed:
+def _truncate_trigger(mapping: Mapping, direction: Direction, goal: TableName) -> sql.Composed:
     """TRUNCATE empties the other side too, except for what only that side can hold (its rejects)."""
     keep = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = 'forward')").format(
         sql.Literal(mapping.id)
@@ -363,7 +368,7 @@ def _truncate_trigger(mapping: Mapping, direction: Direction, goal: TableName) -
     return _function(mapping, f"{direction.value}_truncate", raw(""), "trigger", _PINS, body)
 
 
-def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Composed]:
+def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
     """Statements that make (or remake) the functions of one direction; no table is locked."""
     if direction is Direction.FORWARD:
         return [
@@ -379,7 +384,7 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
     ]
 
 
-def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Composed]:
+def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
     """Everything before the triggers: counters and functions, which nobody but their owner may call."""
     side = "old" if direction is Direction.FORWARD else "new"
     return [
@@ -389,7 +394,7 @@ def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, 
     ]
 
 
-def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Composed]:
+def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
     """The barrier: CREATE TRIGGER waits for every transaction that has written the table, then no write escapes."""
     owner = table(old if direction is Direction.FORWARD else mapping.new)
     return [
@@ -402,7 +407,7 @@ def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Com
     ]
 
 
-def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Composed]:
+def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
     """The way back of ``triggers``."""
     owner = table(old if direction is Direction.FORWARD else mapping.new)
     return [
@@ -411,7 +416,7 @@ def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> lis
     ]
 
 
-def drop_functions(mapping: Mapping, direction: Direction) -> list[Composed]:
+def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:
     """The way back of ``prepare``; a function without arguments named is found by its unique name."""
     names = (
         ("forward_row", "forward_truncate", "touch_old", "forward")

@@ -30,16 +30,15 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
     who holds it, where and since when; with ``takeover`` a live holder is fenced off instead.
     """
     got = _one(conn, "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, run_id % 2**31))
-    current = read(conn, run_id)
-    if not takeover and current and (current.alive or not got):
-        if got:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_CLASS, run_id % 2**31))
-        raise Refused(
+    if not got and not takeover:
+        current = read(conn, run_id)
+        who = (
             f"{current.holder} already runs this: process {current.pid} on {current.host}, "
-            f"since {current.since:%Y-%m-%d %H:%M:%S}, last heard {current.age_s:.0f} s ago.",
-            state="Nothing was changed.",
-            do="Watch it with 'pgferry attach', or wait until it stops.",
+            f"since {current.since:%Y-%m-%d %H:%M:%S}, last heard {current.age_s:.0f} s ago."
+            if current
+            else "Another runner is just taking this run."
         )
+        raise Refused(who, state="Nothing was changed.", do="Watch it with 'pgferry attach', or wait until it stops.")
     with conn.transaction():
         conn.execute("SELECT 1 FROM pgferry.run WHERE id = %s FOR UPDATE", (run_id,))
         number = _one(conn, "UPDATE pgferry.run SET fence = fence + 1 WHERE id = %s RETURNING fence", (run_id,))
@@ -82,6 +81,13 @@ def beat(conn: Conn, fence: Fence) -> None:
     ).fetchone()
     if row is None:
         raise LeaseLost("Another runner took this run over.", state="This one stopped writing.")
+
+
+def hold_again(conn: Conn, fence: Fence) -> None:
+    """After a lost connection: the advisory lock again, on the new one. Raises LeaseLost."""
+    if not _one(conn, "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, fence.run_id % 2**31)):
+        raise LeaseLost("Another runner took this run over.", state="This one stopped writing.")
+    beat(conn, fence)
 
 
 def release(conn: Conn, fence: Fence) -> None:

@@ -1,0 +1,263 @@
+"""The end of the old shape, and the way back from it: who leads, who still uses it, retire, purge."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from console.engine import sync
+from console.engine.ddl import Limits, run_in_transaction
+from console.engine.derive import table
+from console.engine.facts import archived, mapping_facts
+from console.engine.session import Session
+from console.errors import StepFailed
+from console.journal import runs
+from console.journal.connect import Conn
+from console.journal.state import Session as OtherSession
+from console.plan.model import Direction, Leads, Mapping, TableName, Task
+
+SAMPLE_S = 0.1
+SAY_EVERY_S = 15.0
+
+
+def limits(task: Task) -> Limits:
+    """The task's own timeouts."""
+    return Limits(task.lock_timeout_ms, task.statement_timeout_ms)
+
+
+def set_leads(session: Session, task: Task, leads: Leads) -> None:
+    """Say which shape applications should use; a policy, so a stale reading of it loses no row."""
+    with session.conn.transaction():
+        session.hold(session.conn)
+        for mapping in session.mappings(task.mappings):
+            session.conn.execute(
+                "UPDATE pgferry.lead SET leads = %s, at = clock_timestamp() WHERE mapping = %s",
+                (leads.value, mapping.id),
+            )
+    session.event("run", f"{', '.join(task.mappings)}: applications should use {leads.value}", task_id=task.id)
+
+
+def _users(conn: Conn, relation: TableName) -> list[OtherSession]:
+    """Sessions that hold a lock on the table now and whose statement names it (not: reach it through the sync)."""
+    rows = conn.execute(
+        "SELECT DISTINCT a.pid, a.application_name, coalesce(a.usename, ''), coalesce(a.state, ''),"
+        " extract(epoch FROM clock_timestamp() - a.query_start)::float, left(a.query, 200)"
+        " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation'"
+        " AND l.relation = to_regclass(%s) AND l.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'pgferry%%'"
+        " AND a.backend_type = 'client backend' AND a.query ~ ('\\m' || %s || '\\M')",
+        (sql.Identifier(relation.schema, relation.name).as_string(None), relation.name),
+    ).fetchall()
+    return [OtherSession(*(*row, "uses the old table", str(relation))) for row in rows]
+
+
+def _writes(conn: Conn, mapping: Mapping, side: str) -> int:
+    """The applications' own writes to a side so far."""
+    counter = sync.write_counter(mapping, side)
+    try:
+        row = conn.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(counter)).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return 0
+    return int(row[0]) if row and row[1] else 0
+
+
+def wait_quiet(
+    session: Session, task: Task, mappings: tuple[Mapping, ...], side: str, quiet_s: float, limit_s: float | None
+) -> None:
+    """Return once nobody has used that side's tables for ``quiet_s``: writes are counted exactly, readers sampled.
+
+    Raises StepFailed, naming who still does, after ``limit_s``; without a limit it waits, and says for whom.
+    """
+    began = quiet_since = said = time.monotonic()
+    counts = {m.id: _writes(session.conn, m, side) for m in mappings}
+    seen: Counter[str] = Counter()
+    while time.monotonic() - quiet_since < quiet_s:
+        session.wishes.sleep(SAMPLE_S)
+        users: list[OtherSession] = []
+        for mapping in mappings:
+            relation = session.old_table(mapping) if side == "old" else mapping.new
+            users += _users(session.conn, relation)
+            writes = _writes(session.conn, mapping, side)
+            if writes != counts[mapping.id]:
+                seen["writers"] += writes - counts[mapping.id]
+                counts[mapping.id] = writes
+                quiet_since = time.monotonic()
+        if users:
+            quiet_since = time.monotonic()
+            seen.update(user.application or "(no name)" for user in users)
+        now = time.monotonic()
+        if users or now - said > 1:
+            session.live("sessions:drain", [asdict(user) for user in users])
+            runs.task_note(
+                session.conn, session.run_id, task.id, f"quiet for {now - quiet_since:.0f} of {quiet_s:.0f} s"
+            )
+        if now - said > SAY_EVERY_S:
+            said = now
+            names = ", ".join(f"{name} ({count})" for name, count in seen.most_common(5)) or "nobody"
+            session.event("run", f"still uses the {side} tables: {names}", task_id=task.id)
+            seen.clear()
+        if limit_s is not None and now - began > limit_s:
+            names = ", ".join(name for name, _ in seen.most_common(5)) or "an application"
+            raise StepFailed(
+                f"The {side} tables are still in use after {limit_s:.0f} s: {names}.",
+                state="Both directions still carry every write; nothing is lost.",
+                do="Move those applications to the other shape, then resume.",
+            )
+    runs.clear_live(session.conn, session.run_id, "sessions:drain")
+
+
+def drain(session: Session, task: Task) -> None:
+    """Wait until nobody uses the old tables."""
+    mappings = session.mappings(task.mappings)
+    wait_quiet(session, task, mappings, "old", task.quiet_seconds, None)
+    session.event("run", f"nobody used the old tables for {task.quiet_seconds} s", task_id=task.id)
+
+
+def _move(session: Session, task: Task, mapping: Mapping, source: TableName, goal: TableName) -> None:
+    """Move the old table between schemas and point the sync at it, in one transaction.
+
+    The new table is locked first: a writer whose trigger waited inside would find the old name gone.
+    """
+
+    def work(conn: Conn) -> None:
+        if goal.schema == session.plan.archive_schema:
+            conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(goal.schema)))
+        conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table(mapping.new)))
+        conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(source)))
+        conn.execute(set_schema(source, goal))
+        facts = mapping_facts(conn, mapping, session.plan.archive_schema)
+        for direction in Direction:
+            if synced(conn, mapping, direction, goal):
+                for statement in sync.functions(mapping, facts, direction, goal):
+                    conn.execute(statement)
+        conn.execute(
+            "UPDATE pgferry.lead SET retired = %s WHERE mapping = %s",
+            (goal.schema == session.plan.archive_schema, mapping.id),
+        )
+        if goal.schema != session.plan.archive_schema:
+            _drop_if_empty(conn, session.plan.archive_schema)
+
+    run_in_transaction(session, task.id, f"{source} to {goal}", limits(task), work)
+    session.event("ddl", f"{source} is now {goal.schema}.{goal.name}", task_id=task.id)
+
+
+def synced(conn: Conn, mapping: Mapping, direction: Direction, old: TableName) -> bool:
+    owner = old if direction is Direction.FORWARD else mapping.new
+    row = conn.execute(
+        "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s",
+        (table(owner).as_string(None), f"zz_pgferry_{direction.value}"),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _drop_if_empty(conn: Conn, schema: str) -> None:
+    row = conn.execute(
+        "SELECT NOT EXISTS (SELECT 1 FROM pg_class c WHERE c.relnamespace = n.oid) FROM pg_namespace n WHERE nspname = %s",
+        (schema,),
+    ).fetchone()
+    if row and row[0]:
+        conn.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
+
+
+def set_schema(source: TableName, goal: TableName) -> sql.Composed:
+    """The statement that moves a table."""
+    return sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(table(source), sql.Identifier(goal.schema))
+
+
+def move_back(mapping: Mapping, archive_schema: str) -> sql.Composed:
+    """The statement that brings a retired table back."""
+    return set_schema(archived(mapping.old, archive_schema), mapping.old)
+
+
+def truncate(mapping: Mapping) -> sql.Composed:
+    """The statement that empties the new table."""
+    return sql.SQL("TRUNCATE {}").format(table(mapping.new))
+
+
+def retire(session: Session, task: Task) -> None:
+    """Move the old tables to the archive schema; the sync goes on into it, so going back loses nothing."""
+    for mapping in session.mappings(task.mappings):
+        if session.old_table(mapping) == mapping.old:
+            _move(session, task, mapping, mapping.old, archived(mapping.old, session.plan.archive_schema))
+
+
+def restore(session: Session, task: Task) -> None:
+    """The way back of ``retire``."""
+    for mapping in reversed(session.mappings(task.mappings)):
+        if session.old_table(mapping) != mapping.old:
+            _move(session, task, mapping, archived(mapping.old, session.plan.archive_schema), mapping.old)
+
+
+def purge(session: Session, task: Task, export_to: Path) -> None:
+    """Write the archived rows to files unless told not to, then drop the sync and the archived tables for good."""
+    for mapping in session.mappings(task.mappings):
+        old = archived(mapping.old, session.plan.archive_schema)
+        exists = session.conn.execute("SELECT to_regclass(%s)", (table(old).as_string(None),)).fetchone()
+        if not exists or exists[0] is None:
+            continue  # dropped before the runner died
+        if task.export:
+            rows, path = _export(session.conn, old, export_to)
+            session.event("run", f"{rows:,} rows of {old.name} written to {path}", task_id=task.id)
+
+        def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
+            conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table(mapping.new)))
+            for direction in Direction:
+                for statement in sync.drop_triggers(mapping, direction, old):
+                    conn.execute(statement)
+                for statement in sync.drop_functions(mapping, direction):
+                    conn.execute(statement)
+            _keep_sequences(conn, old, mapping.new)
+            conn.execute(sql.SQL("DROP TABLE {}").format(table(old)))
+            _drop_if_empty(conn, old.schema)
+
+        run_in_transaction(session, task.id, f"purge {old.name}", limits(task), work)
+        session.event("ddl", f"{old.schema}.{old.name} is dropped", task_id=task.id)
+
+
+def _export(conn: Conn, relation: TableName, folder: Path) -> tuple[int, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{relation.name}.csv.gz"
+    partial = path.with_suffix(".partial")
+    query = sql.SQL("COPY {} TO STDOUT WITH (FORMAT csv, HEADER)").format(table(relation))
+    with gzip.open(partial, "wb", compresslevel=3) as out, conn.cursor() as cursor:
+        with cursor.copy(query) as rows:
+            for block in rows:
+                out.write(block)
+        count = cursor.rowcount
+    partial.rename(path)
+    return count, path
+
+
+def _keep_sequences(conn: Conn, old: TableName, new: TableName) -> None:
+    """Give sequences of the old table that the new one's defaults draw from to the new table."""
+    rows = conn.execute(
+        "SELECT s.relname, sn.nspname, a.attname FROM pg_depend own JOIN pg_class s ON s.oid = own.objid AND s.relkind = 'S'"
+        " JOIN pg_namespace sn ON sn.oid = s.relnamespace"
+        " JOIN pg_depend used ON used.refobjid = s.oid AND used.classid = 'pg_attrdef'::regclass"
+        " JOIN pg_attrdef d ON d.oid = used.objid AND d.adrelid = to_regclass(%s)"
+        " JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+        " WHERE own.classid = 'pg_class'::regclass AND own.deptype = 'a' AND own.refobjid = to_regclass(%s)",
+        (table(new).as_string(None), table(old).as_string(None)),
+    ).fetchall()
+    for sequence, schema, column in rows:
+        conn.execute(sql.SQL("ALTER SEQUENCE {} OWNED BY NONE").format(sql.Identifier(schema, sequence)))
+        conn.execute(
+            sql.SQL("ALTER SEQUENCE {} SET SCHEMA {}").format(
+                sql.Identifier(schema, sequence), sql.Identifier(new.schema)
+            )
+        )
+        conn.execute(
+            sql.SQL("ALTER SEQUENCE {} OWNED BY {}").format(
+                sql.Identifier(new.schema, sequence), sql.Identifier(new.schema, new.name, column)
+            )
+        )
+
+
+def writes_through_new(conn: Conn, mapping: Mapping) -> int:
+    """Rows applications wrote through the new shape since the reverse sync is on."""
+    return _writes(conn, mapping, "new")

@@ -1,0 +1,221 @@
+"""The runner's ear and pulse: heartbeat, operators' commands, and who blocks whom while a lock is awaited."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+
+import psycopg
+
+from console.engine import rollback
+from console.engine.session import Session
+from console.errors import FerryError, LeaseLost, Refused, UsageError
+from console.journal import commands, events, lease, runs
+from console.journal.commands import Command
+from console.journal.connect import Conn
+from console.journal.state import RunStatus, TaskStatus, Verb
+from console.journal.state import Session as OtherSession
+from console.plan.model import BackfillSettings, Kind
+from console.plan.order import until
+
+POLL_S = 0.25
+WATCH_S = 0.05  # while a lock is awaited: shorter than any lock_timeout
+_SETTINGS = {field.name for field in fields(BackfillSettings)}
+
+_BLOCKERS = """
+WITH blockers AS (SELECT unnest(pg_blocking_pids(%(pid)s)) AS pid),
+behind AS (
+    SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+    AND %(pid)s = ANY (pg_blocking_pids(pid))
+)
+SELECT a.pid, a.application_name, coalesce(a.usename, ''), coalesce(a.state, ''),
+    extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start))::float, left(a.query, 200),
+    CASE WHEN b.pid IS NOT NULL THEN 'blocks us' ELSE 'waits behind us' END
+FROM pg_stat_activity a LEFT JOIN blockers b ON b.pid = a.pid LEFT JOIN behind w ON w.pid = a.pid
+WHERE b.pid IS NOT NULL OR w.pid IS NOT NULL ORDER BY 7, 5 DESC LIMIT 20
+"""
+
+
+class Control:
+    """A thread with a connection of its own; it changes the run's goal and tells the worker to look."""
+
+    def __init__(self, session: Session, conn: Conn) -> None:
+        self.session = session
+        self.conn = conn
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._beat_at = 0.0
+        self._showed_blockers = False
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it; the connection stays open."""
+        self.ended.set()
+        self.thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                self._listen()
+            except LeaseLost:
+                self.session.wishes.lost.set()
+                return
+            except (psycopg.Error, FerryError):
+                if self.ended.is_set():
+                    return
+                self._reconnect()
+
+    def _listen(self) -> None:
+        self.conn.execute(f"LISTEN {events.CHANNEL}")
+        while not self.ended.is_set():
+            self._pulse()
+            for command in commands.pending(self.conn, self.session.run_id):
+                self.obey(command)
+            watching = self._watch_locks()
+            for _ in self.conn.notifies(timeout=WATCH_S if watching else POLL_S, stop_after=1):
+                pass
+
+    def _reconnect(self) -> None:
+        """After a lost connection: a new one, and the advisory lock again before anything else is written."""
+        while not self.ended.is_set():
+            try:
+                if not self.conn.closed:
+                    self.conn.close()
+                self.conn = self.session.open("control")
+                lease.hold_again(self.conn, self.session.fence)
+                return
+            except LeaseLost:
+                self.session.wishes.lost.set()
+                return
+            except (psycopg.Error, FerryError):
+                time.sleep(0.5)
+
+    def _pulse(self) -> None:
+        if time.monotonic() - self._beat_at >= lease.HEARTBEAT_SECONDS:
+            lease.beat(self.conn, self.session.fence)
+            self._beat_at = time.monotonic()
+
+    def _watch_locks(self) -> bool:
+        pid = self.session.wishes.watch_pid
+        if not pid:
+            if self._showed_blockers:
+                runs.clear_live(self.conn, self.session.run_id, "sessions:lock")
+                events.notify(self.conn)
+                self._showed_blockers = False
+            return False
+        rows = self.conn.execute(_BLOCKERS, {"pid": pid}).fetchall()
+        if rows:
+            payload = [asdict(OtherSession(*row)) for row in rows]
+            runs.set_live(self.conn, self.session.run_id, "sessions:lock", payload)
+            events.notify(self.conn)
+            self._showed_blockers = True
+        return True
+
+    def obey(self, command: Command) -> None:
+        """Carry out one command and answer it; a refused one changes nothing."""
+        actions: dict[Verb, Callable[[Command], str]] = {
+            Verb.START: self._start,
+            Verb.PAUSE: self._pause,
+            Verb.RESUME: self._resume,
+            Verb.SPEED: self._speed,
+            Verb.CONFIRM: self._confirm,
+            Verb.ROLLBACK: self._rollback,
+            Verb.PURGE: self._purge,
+        }
+        try:
+            text = actions[command.verb](command)
+        except FerryError as error:
+            commands.answer(self.conn, command.id, accepted=False, text=str(error))
+            return
+        events.append(
+            self.conn, self.session.run_id, "operator", text, actor=command.actor, verb=command.verb.value,
+            args=command.args,
+        )  # fmt: skip
+        commands.answer(self.conn, command.id, accepted=True, text=text)
+
+    def _status(self) -> RunStatus:
+        row = runs.get(self.conn, self.session.run_id)
+        assert row is not None
+        return row.status
+
+    def _start(self, command: Command) -> str:
+        target = str(command.args.get("until", "end"))
+        tasks = until(self.session.plan, target)
+        if self._status() is RunStatus.ROLLING_BACK:
+            raise Refused("The run is rolling back.", do="Wait until it is done, or pause it first.")
+        if tasks and tasks[-1].kind is Kind.PURGE:
+            raise Refused(f"{target} destroys data.", do="Ask for the purge itself and type the database's name.")
+        runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, until=target, back_to="")
+        return f"run until {target}"
+
+    def _pause(self, command: Command) -> str:
+        if self._status() not in (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING):
+            raise Refused("Nothing runs that could be paused.")
+        runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING)
+        self.session.wishes.stop.set()
+        return "pause after the current batch or statement"
+
+    def _resume(self, command: Command) -> str:
+        row = runs.get(self.conn, self.session.run_id)
+        assert row is not None
+        status = RunStatus.ROLLING_BACK if row.back_to else RunStatus.RUNNING
+        runs.set_goal(self.conn, self.session.run_id, status)
+        return f"resume: {'roll back to ' + row.back_to if row.back_to else 'run until ' + row.until}"
+
+    def _speed(self, command: Command) -> str:
+        unknown = set(command.args) - _SETTINGS
+        if unknown or not command.args:
+            raise UsageError(
+                f"No such setting: {', '.join(sorted(unknown)) or '(none named)'}.",
+                do=f"Known: {', '.join(sorted(_SETTINGS))}.",
+            )
+        wishes = self.session.wishes
+        for name, value in command.args.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise UsageError(f"{name} must be a number from 0 up, not {value!r}.")
+        for name, value in command.args.items():
+            wishes.settings[name] = value if name.startswith("max_re") and name != "max_rejects" else int(value)
+            wishes.settings_by[name] = command.actor
+        return "speed: " + ", ".join(f"{name} = {value}" for name, value in command.args.items())
+
+    def _confirm(self, command: Command) -> str:
+        task_id = str(command.args.get("task", ""))
+        row = runs.tasks(self.conn, self.session.run_id).get(task_id)
+        if row is None or self.session.plan.task(task_id).kind is not Kind.GATE:
+            raise UsageError(f"{task_id or '(no task)'} is not a gate.")
+        runs.task_note(self.conn, self.session.run_id, task_id, f"confirmed by {command.actor}")
+        runs.task_status(self.conn, self.session.run_id, task_id, TaskStatus.PENDING)
+        runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING)
+        return f"{task_id} confirmed"
+
+    def _rollback(self, command: Command) -> str:
+        to = str(command.args.get("to", ""))
+        rows = runs.tasks(self.conn, self.session.run_id)
+        preview = rollback.preview(self.conn, self.session.plan, self.session.run_id, rows, to)
+        if preview.impossible:
+            raise Refused(preview.impossible)
+        if preview.needs_typing and command.args.get("typed") != preview.needs_typing:
+            raise Refused(
+                f"Going back to {to} loses data: {'; '.join(preview.loses)}.",
+                state="Nothing was changed.",
+                do=f"Type {preview.needs_typing} to accept it.",
+            )
+        runs.set_goal(self.conn, self.session.run_id, RunStatus.ROLLING_BACK, back_to=to)
+        self.session.wishes.stop.set()
+        return f"roll back to {to}: {len(preview.steps)} steps"
+
+    def _purge(self, command: Command) -> str:
+        task_id = str(command.args.get("task", ""))
+        database = self.conn.info.dbname
+        plan = self.session.plan
+        if task_id not in {task.id for task in plan.tasks} or plan.task(task_id).kind is not Kind.PURGE:
+            raise UsageError(f"{task_id or '(no task)'} is not a purge.")
+        if command.args.get("typed") != database:
+            raise Refused("Purging destroys data.", state="Nothing was changed.", do=f"Type {database} to confirm.")
+        runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, until=task_id, back_to="")
+        return f"purge {task_id}, confirmed by typing {database}"

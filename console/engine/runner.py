@@ -1,0 +1,239 @@
+"""The runner: a process of its own that carries a run to its goal and survives whatever the console does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import platformdirs
+import psycopg
+
+from console.engine import rollback, tasks
+from console.engine.control import Control
+from console.engine.session import Interrupted, Session, Wishes
+from console.errors import FerryError, PlanError
+from console.journal import commands, events, lease, runs
+from console.journal.connect import connect
+from console.journal.state import RunStatus, TaskStatus
+from console.plan.load import load_plan
+from console.plan.model import Plan, Task
+from console.plan.order import until
+from console.text import plain
+
+EXIT = {RunStatus.DONE: 0, RunStatus.ROLLED_BACK: 0, RunStatus.FAILED: 1, RunStatus.PAUSED: 6, RunStatus.WAITING: 6}
+
+
+class Runner:
+    """Carries one run forward or back, task by task."""
+
+    def __init__(self, session: Session, exports: Path) -> None:
+        self.session = session
+        self.exports = exports
+
+    def run(self) -> RunStatus:
+        """Work until there is nothing more to do; returns where the run then stands. Raises LeaseLost."""
+        session = self.session
+        while True:
+            if not session.wishes.leave:
+                session.wishes.stop.clear()
+            row = runs.get(session.conn, session.run_id)
+            assert row is not None
+            try:
+                if row.status is RunStatus.RUNNING:
+                    self._forward(row.until)
+                elif row.status is RunStatus.ROLLING_BACK:
+                    self._back(row.back_to)
+                elif row.status is RunStatus.PAUSING:
+                    self._set(RunStatus.PAUSED)
+                    session.event("run", "paused")
+                else:
+                    return row.status
+            except Interrupted:
+                if session.wishes.leave:
+                    self._set(RunStatus.PAUSED)
+                    session.event("run", "paused: the runner was told to stop")
+
+    def _set(self, status: RunStatus, error: str = "") -> None:
+        runs.set_status(self.session.conn, self.session.run_id, status, error)
+        events.notify(self.session.conn)
+
+    def _forward(self, target: str) -> None:
+        session = self.session
+        wanted = until(session.plan, target)
+        for task in wanted:
+            session.wishes.check()
+            if runs.tasks(session.conn, session.run_id)[task.id].status is TaskStatus.COMPLETED:
+                continue
+            if not self._one(task):
+                return
+        rows = runs.tasks(session.conn, session.run_id)
+        for task in session.plan.tasks:
+            if task not in wanted and target == "end" and rows[task.id].status is TaskStatus.PENDING:
+                runs.task_status(session.conn, session.run_id, task.id, TaskStatus.DEFERRED)
+        left = [t for t in until(session.plan, "end") if rows[t.id].status is not TaskStatus.COMPLETED]
+        if left:
+            self._set(RunStatus.WAITING)
+            session.event("run", f"reached {target}; next is {left[0].id} {left[0].title}")
+        else:
+            self._set(RunStatus.DONE)
+            session.event("run", "every task is done")
+
+    def _one(self, task: Task) -> bool:
+        """Whether the run may go on."""
+        session = self.session
+        rows = runs.tasks(session.conn, session.run_id)
+        waits = [id_ for id_ in task.depends if rows[id_].status is not TaskStatus.COMPLETED]
+        if waits:
+            runs.task_status(session.conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on=", ".join(waits))
+            self._set(RunStatus.FAILED, f"{task.id} waits for {', '.join(waits)}.")
+            return False
+        runs.task_started(session.conn, session.run_id, task.id, session.operator)
+        session.event("task", f"{task.title}", task_id=task.id)
+        start = time.monotonic()
+        try:
+            tasks.perform(session, task, rows[task.id], exports=self.exports)
+        except Interrupted:
+            self._end(task, TaskStatus.IN_PROGRESS, start)
+            raise
+        except tasks.GateWaits as wait:
+            self._end(task, TaskStatus.BLOCKED, start)
+            runs.task_status(session.conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on="a person")
+            self._set(RunStatus.WAITING, str(wait))
+            session.event("run", str(wait), task_id=task.id)
+            return False
+        except (FerryError, psycopg.Error, OSError) as error:
+            if session.wishes.lost.is_set():
+                raise
+            self._fail(task, start, error)
+            return False
+        self._end(task, TaskStatus.COMPLETED, start)
+        session.event("task", f"done in {time.monotonic() - start:.1f} s: {task.title}", task_id=task.id)
+        return True
+
+    def _end(self, task: Task, status: TaskStatus, start: float, error: str = "") -> None:
+        runs.task_ended(self.session.conn, self.session.run_id, task.id, status, time.monotonic() - start, error=error)
+        events.notify(self.session.conn)
+
+    def _fail(self, task: Task, start: float, error: Exception) -> None:
+        words = plain(str(error)) or type(error).__name__
+        self._end(task, TaskStatus.FAILED, start, words)
+        self._set(RunStatus.FAILED, f"{task.id}: {words}")
+        self.session.event("error", words, task_id=task.id)
+
+    def _back(self, to: str) -> None:
+        session = self.session
+        while True:
+            session.wishes.check()
+            rows = runs.tasks(session.conn, session.run_id)
+            undo = rollback.to_undo(session.plan, rows, to)
+            if not undo:
+                break
+            task = undo[0]
+            start = time.monotonic()
+            session.event("task", f"taking back: {rollback.words(session.plan, task)}", task_id=task.id)
+            try:
+                rollback.refuse_impossible((task,), rows)
+                tasks.take_back(session, task, rows[task.id], even_if_lost=self._loss_accepted())
+            except Interrupted:
+                raise
+            except (FerryError, psycopg.Error, OSError) as error:
+                if session.wishes.lost.is_set():
+                    raise
+                words = plain(str(error)) or type(error).__name__
+                self._set(RunStatus.FAILED, f"rolling back {task.id}: {words}")
+                session.event("error", f"taking back failed: {words}", task_id=task.id)
+                return
+            runs.task_taken_back(session.conn, session.run_id, task.id)
+            session.conn.execute(
+                "DELETE FROM pgferry.live WHERE run_id = %s AND starts_with(name, %s)",
+                (session.run_id, f"progress:{task.id}:"),
+            )
+            session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id)
+        left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
+        self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK)
+        session.event("run", f"rolled back to {to}: {len(left)} tasks still stand")
+
+    def _loss_accepted(self) -> bool:
+        """Whether the operator who asked for this rollback typed the database's name."""
+        row = self.session.conn.execute(
+            "SELECT args->>'typed' = current_database() FROM pgferry.command WHERE run_id = %s AND verb = 'rollback'"
+            " AND status = 'done' ORDER BY id DESC LIMIT 1",
+            (self.session.run_id,),
+        ).fetchone()
+        return bool(row and row[0])
+
+
+def carry(conninfo: str, plan: Plan, run_id: int, operator: str, *, takeover: bool = False) -> RunStatus:
+    """Take the lease and work until there is nothing to do; commands that arrive while leaving are not lost.
+
+    Raises Refused when someone else runs it, LeaseLost when someone took it over, ConnectionFailed.
+    """
+    control_conn = connect(conninfo, application_name=f"pgferry run {run_id} control")
+    row = runs.get(control_conn, run_id)
+    if row is None:
+        raise PlanError(f"There is no run {run_id} in this database.")
+    if row.plan_sha256 != plan.sha256:
+        raise PlanError(
+            f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {plan.sha256[:12]}).",
+            state="Nothing was changed.",
+            do="Restore the reviewed files, or roll back with them and start a new run.",
+        )
+    while True:
+        fence = lease.acquire(control_conn, run_id, operator, takeover=takeover)
+        session = Session(plan, conninfo, run_id, fence, operator, Wishes())
+        control = Control(session, control_conn)
+        if threading.current_thread() is threading.main_thread():
+            _obey_signals(session)
+        for command in commands.pending(control_conn, run_id):
+            control.obey(command)
+        control.start()
+        try:
+            status = Runner(session, exports_folder(run_id)).run()
+        finally:
+            control.stop()
+            control_conn = control.conn
+            session.drop()
+            if not session.wishes.lost.is_set() and not control_conn.closed:
+                lease.release(control_conn, session.fence)
+        if not commands.pending(control_conn, run_id):
+            control_conn.close()
+            return status
+
+
+def _obey_signals(session: Session) -> None:
+    """Hang-up does nothing; interrupt and terminate pause at the next safe point."""
+
+    def pause(*_: object) -> None:
+        session.wishes.leave = True
+        session.wishes.stop.set()
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pause)
+
+
+def exports_folder(run_id: int) -> Path:
+    """Where a purge writes rows first."""
+    return Path(platformdirs.user_data_dir("pgferry")) / "exports" / f"run-{run_id}"
+
+
+def main() -> int:
+    """Entry of the runner's process: its orders come as one JSON object on standard input, never as arguments."""
+    orders = json.loads(sys.stdin.readline())
+    try:
+        plan = load_plan(Path(orders["plan"]))
+        status = carry(
+            orders["conninfo"], plan, orders["run_id"], orders["operator"], takeover=orders.get("takeover", False)
+        )
+    except FerryError as error:
+        print(f"pgferry: {error}", file=sys.stderr)
+        return error.exit_code
+    return EXIT.get(status, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What each kind of task does, forward and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from console.engine import checks, contract, dual_write
+from console.engine.backfill import Backfill
+from console.engine.compare import compare
+from console.engine.contract import limits
+from console.engine.ddl import run_pieces
+from console.engine.session import Session, retry_lost
+from console.errors import FerryError
+from console.journal import runs
+from console.journal.runs import Place, TaskRow
+from console.journal.state import TaskStatus
+from console.plan.model import Kind, Mapping, SourceFile, Task
+from console.sql.split import split
+
+CONFIRMED = "confirmed by "
+
+
+class GateWaits(FerryError):
+    """A person has to confirm something before the run goes on."""
+
+    exit_code = 6
+
+
+def perform(session: Session, task: Task, row: TaskRow, *, exports: Path) -> None:
+    """Do the task, then its guards. May be called again after any interruption.
+
+    Raises StepFailed, Interrupted, LeaseLost, GateWaits.
+    """
+    forward = _forward(exports)[task.kind]
+    forward(session, task, row)
+    if task.guards:
+        checks.run_checks(session, task, task.guards)
+
+
+def _forward(exports: Path) -> dict[Kind, Callable[[Session, Task, TaskRow], None]]:
+    return {
+        Kind.SQL: lambda session, task, row: _run_file(session, task, row, "up", task.file),
+        Kind.SYNC: lambda session, task, _: retry_lost(session, lambda: dual_write.sync_on(session, task)),
+        Kind.BACKFILL: _backfill,
+        Kind.CHECK: lambda session, task, _: _check(session, task),
+        Kind.SWITCH: lambda session, task, _: retry_lost(
+            session, lambda: contract.set_leads(session, task, task.leads)
+        ),
+        Kind.DRAIN: lambda session, task, _: retry_lost(session, lambda: contract.drain(session, task)),
+        Kind.RETIRE: lambda session, task, _: retry_lost(session, lambda: contract.retire(session, task)),
+        Kind.PURGE: lambda session, task, _: retry_lost(session, lambda: contract.purge(session, task, exports)),
+        Kind.GATE: lambda session, task, _: _gate(session, task),
+    }
+
+
+def _run_file(
+    session: Session, task: Task, row: TaskRow, direction: str, file: SourceFile | None, *, half_done: bool = False
+) -> None:
+    if file is None:
+        return
+    pieces = split(file.text, file.path)
+    run_pieces(session, Place(session.run_id, task.id, row.round, direction), pieces, limits(task), partial=half_done)
+
+
+def _backfill(session: Session, task: Task, row: TaskRow) -> None:
+    for mapping in session.mappings(task.mappings):
+        retry_lost(session, partial(_copy, session, task, mapping, row.round))
+
+
+def _copy(session: Session, task: Task, mapping: Mapping, round_: int) -> None:
+    Backfill(session, task, mapping, round_).run()
+
+
+def _check(session: Session, task: Task) -> None:
+    results = []
+    for mapping in session.mappings(task.mappings):
+        verdict = retry_lost(session, partial(compare, session, task, mapping))
+        session.event("check", f"{mapping.id}: {verdict.words()}", task_id=task.id)
+        results.append(checks.of_comparison(mapping, verdict))
+    checks.run_checks(session, task, task.checks, results)
+    runs.task_note(session.conn, session.run_id, task.id, "passed")
+
+
+def _gate(session: Session, task: Task) -> None:
+    row = session.conn.execute(
+        "SELECT note FROM pgferry.task WHERE run_id = %s AND task_id = %s", (session.run_id, task.id)
+    ).fetchone()
+    if row is None or not row[0].startswith(CONFIRMED):
+        raise GateWaits(f"Waits for a person to confirm: {task.question}")
+    checks.run_checks(session, task, task.checks)
+
+
+def take_back(session: Session, task: Task, row: TaskRow, *, even_if_lost: bool) -> None:
+    """Undo the task, also one that stopped half-way; may be called again after any interruption."""
+    if task.kind is Kind.SQL:
+        _run_file(session, task, row, "down", task.down, half_done=row.status is not TaskStatus.COMPLETED)
+        return
+    back: dict[Kind, Callable[[], None]] = {
+        Kind.SYNC: lambda: dual_write.sync_off(session, task),
+        Kind.BACKFILL: lambda: dual_write.empty_new(session, task, even_if_lost=even_if_lost),
+        Kind.SWITCH: lambda: contract.set_leads(session, task, task.leads_back),
+        Kind.RETIRE: lambda: contract.restore(session, task),
+    }
+    if task.kind in back:
+        retry_lost(session, back[task.kind])
