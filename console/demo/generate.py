@@ -10,6 +10,7 @@ import psycopg
 
 from console.errors import FerryError
 from console.plan.model import Demo
+from console.text import plain
 
 Progress = Callable[[str], None]
 _STEP = re.compile(r"^-- step: *(.+)$", re.MULTILINE)
@@ -24,6 +25,11 @@ def steps(text: str) -> list[tuple[str, str]]:
     if len(parts) == 1:
         return [("rows", text)]
     return [(title.strip(), body) for title, body in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def first_line(error: psycopg.Error) -> str:
+    """What the server said, without detail and position."""
+    return plain(error.diag.message_primary or str(error))
 
 
 def generate(conn: psycopg.Connection[Any], demo: Demo, rows: int, progress: Progress) -> None:
@@ -41,7 +47,7 @@ def generate(conn: psycopg.Connection[Any], demo: Demo, rows: int, progress: Pro
                 conn.execute(body)
             except psycopg.Error as error:
                 raise FerryError(
-                    f"The generator {demo.generate.path} failed in its step {title}: {error}",
+                    f"The generator {demo.generate.path} failed in its step {title}: {first_line(error)}.",
                     state="No row was written.",
                     do="Mend the file, or run the plan without generated rows.",
                 ) from error

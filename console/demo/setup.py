@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from console.demo.generate import Progress, generate
+from console.demo.generate import Progress, first_line, generate
 from console.errors import FerryError, PlanError
 from console.plan.model import Plan
 
@@ -38,7 +38,9 @@ def prepare(plan: Plan, conninfo: str, rows: int, progress: Progress = lambda te
             conn.execute(plan.baseline.text)
         except psycopg.Error as error:
             raise FerryError(
-                f"The baseline {plan.baseline.path} failed: {error}", state="The database is empty, as it was."
+                f"The baseline {plan.baseline.path} failed: {first_line(error)}.",
+                state="The database is empty, as it was.",
+                do="Mend the file and start again.",
             ) from error
         generate(conn, plan.demo, rows, progress)
         # Hint bits and the visibility map, as in a database that has been running for a while.
