@@ -155,7 +155,7 @@ class Actions:
         """Explain why nothing can be commanded from here; False when it can."""
         facts = self._shell.facts
         if facts.dry_run:
-            self.say("Dry run: nothing can be written, so the run is not started, paused or changed from here.")
+            self.say("Dry run: nothing can be written, so nothing is started or changed from here.")
         elif not facts.can_control:
             self.say("This console only reads; the operator with control can do that.")
         elif facts.state is None:

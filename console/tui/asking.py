@@ -11,7 +11,7 @@ from textual.message import Message
 from console.errors import FerryError
 from console.tui.messages import Answered, Outcome
 
-Job = tuple[Callable[[], object], Callable[[Outcome], None], Callable[[], bool]]
+Job = tuple[Callable[[], object], Callable[[Outcome], None]]
 
 
 class Lane:
@@ -22,27 +22,36 @@ class Lane:
 
     def __init__(self, name: str, post: Callable[[Message], object]) -> None:
         self._post = post
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.waiting = 0  # questions whose answer has not been handled yet
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to ask."""
         self._thread.start()
 
-    def ask(
-        self,
-        question: Callable[[], object],
-        then: Callable[[Outcome], None],
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Ask in turn, unless ``wanted`` says by then that nobody waits for it; ``then`` gets the outcome."""
-        self._jobs.put((question, then, wanted))
+    def stop(self) -> None:
+        """Ask nothing more; an answer under way is not waited for."""
+        self._jobs.put(None)
+
+    def ask(self, question: Callable[[], object], then: Callable[[Outcome], None]) -> None:
+        """Ask in turn; ``then`` gets the outcome, on the screen's side."""
+        self.waiting += 1
+        self._jobs.put((question, self._done(then)))
+
+    def _done(self, then: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+        def done(outcome: Outcome) -> None:
+            self.waiting -= 1
+            then(outcome)
+
+        return done
 
     def _work(self) -> None:
         while True:
-            question, then, wanted = self._jobs.get()
-            if not wanted():
-                continue
+            job = self._jobs.get()
+            if job is None:
+                return
+            question, then = job
             try:
                 outcome = Outcome(value=question())
             except FerryError as error:

@@ -12,8 +12,9 @@ class Key:
     """A key and what it does.
 
     ``keys`` are textual's names, comma-separated, empty for a line that only the footer has; ``shown`` is how they
-    are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all. ``footer`` names the views whose footer
-    shows it, in the order of this table. ``control`` marks what sends a command to the runner.
+    are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all.
+    ``footer`` names the views whose footer shows it, in the order of this table. ``control`` marks what sends a
+    command to the runner.
     """
 
     action: str

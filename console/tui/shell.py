@@ -107,6 +107,11 @@ class Shell(App[int], inherit_bindings=False):
         if self._on_ready is not None:
             self._on_ready()
 
+    def on_unmount(self) -> None:
+        self.feed.stop(0.0)
+        self.reads.stop()
+        self.commands.stop()
+
     def _restyle(self) -> None:
         self._canvas.use_styles(styles(self.get_css_variables(), ansi=self.native_ansi_color))
         self.redraw()

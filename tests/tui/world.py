@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from textual.pilot import Pilot
 
 from console.errors import ConnectionFailed, FerryError, Refused
 from console.journal.state import RollbackPreview, RunState, Verb
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
 from console.tui.ports import Receipt
+from console.tui.shell import Shell
+from console.tui.terminal import Terminal
 from tests.canned import a_plan, a_rollback_preview, a_run_state, previews
 
 
@@ -66,3 +72,26 @@ class CannedWorld:
 
     def close(self) -> None:
         self.closed = True
+
+
+def a_shell(
+    world: CannedWorld | None = None,
+    *,
+    theme: str = "textual-dark",
+    ascii_only: bool = False,
+    dry_run: bool = False,
+) -> Shell:
+    """The application over a canned world, drawn in a known way."""
+    terminal = Terminal(theme=theme, ascii_only=ascii_only, per_second=50.0)
+    return Shell(world or CannedWorld(), terminal, dry_run=dry_run)
+
+
+async def settled(pilot: Pilot[int], until: Callable[[], bool] = lambda: True) -> None:
+    """Wait until the first state is drawn, no question to the world is open, and ``until`` holds (5 s at most)."""
+    shell = pilot.app
+    assert isinstance(shell, Shell)
+    end = time.monotonic() + 5.0
+    while not (shell.facts.state and not shell.reads.waiting and not shell.commands.waiting and until()):
+        assert time.monotonic() < end, "the console did not settle"
+        await pilot.pause(0.01)
+    await pilot.pause()

@@ -9,7 +9,7 @@ from rich.text import Text
 from console.journal.state import RunState, RunStatus, TaskState, TaskStatus
 from console.text import plain, shorten
 from console.tui.draw import numbers
-from console.tui.draw.base import Part, ends, fit, line, rule
+from console.tui.draw.base import Part, ends, fit, line, rule, wrap
 from console.tui.facts import Facts, is_active
 from console.tui.glyphs import Glyphs
 
@@ -168,4 +168,4 @@ def too_small(facts: Facts, width: int, height: int) -> list[Text]:
         done = sum(task.status is TaskStatus.COMPLETED for task in state.tasks)
         status, _ = run_words(state)
         words = f"{state.target.environment} {status}, {done} of {len(state.tasks)} tasks. {words}"
-    return [fit(line(words), width)]
+    return wrap(words, width)

@@ -19,7 +19,7 @@ MODES = (  # weakest first, as in PostgreSQL's documentation
     "EXCLUSIVE",
     "ACCESS EXCLUSIVE",
 )
-BASIS = {"measured": "measured", "catalogue": "from the catalogue", "grammar": "from the grammar", "assumed": "assumed"}
+BASIS = {"measured": "measured", "catalogue": "by catalogue", "grammar": "by grammar", "assumed": "assumed"}
 
 
 def lock_style(lock: Lock) -> str:
@@ -46,7 +46,7 @@ def name_of(table: str) -> str:
 
 
 def lock_summary(statement: Statement, short: bool = False) -> Text:
-    """A statement's badge: its strongest lock and, unless ``short``, the table; ``!!`` for hazards, ``??`` for doubt."""
+    """A statement's badge: its strongest lock and, unless ``short``, the table; ``!!`` is a hazard, ``??`` doubt."""
     lock = strongest(statement)
     text = line()
     if lock is None:
@@ -62,12 +62,13 @@ def lock_summary(statement: Statement, short: bool = False) -> Text:
     return text
 
 
-def lock_line(lock: Lock) -> Text:
-    """One lock in full: mode, object, how we know."""
+def lock_line(lock: Lock, size: str = "") -> Text:
+    """One lock in full: mode, object with its ``size`` in words, how we know."""
+    size = f", {size}" if size else ""
     if lock.new:
         return line((lock.mode, "ok"), f" on {name_of(lock.object)}", (" (new here: nobody can wait for it)", "dim"))
     how = BASIS.get(lock.basis, lock.basis)
-    return line((lock.mode, lock_style(lock)), f" on {name_of(lock.object)}", (f" ({how})", "dim"))
+    return line((lock.mode, lock_style(lock)), f" on {name_of(lock.object)}{size}", (f" ({how})", "dim"))
 
 
 def yes_no(value: bool | None) -> str:

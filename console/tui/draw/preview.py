@@ -62,14 +62,13 @@ def facts_of(statement: Statement, width: int, sizes: Sequence[tuple[str, int, i
         lines += wrap(f"{hazard.code}: {hazard.message}", width - 8, "bad", limit=3)
         if hazard.safer:
             lines += wrap(f"safer: {hazard.safer}", width - 8, "ok", limit=3)
-    lines += [lock_line(lock) for lock in statement.locks[:4]]
+    known = {name_of(table): f"{numbers.short(rows)} rows, {numbers.size(size)}" for table, rows, size in sizes}
+    lines += [lock_line(lock, known.pop(name_of(lock.object), "")) for lock in statement.locks[:6]]
     if statement.blocks:
         loud = strongest(statement)
         lines += wrap(statement.blocks, width - 8, "" if loud and not loud.new else "dim", limit=2)
     touched = {name_of(table) for table in statement.tables}
-    for table, rows, size in sizes:
-        if name_of(table) in touched:
-            lines.append(line(f"{name_of(table)}: about {numbers.count(rows)} rows, {numbers.size(size)}"))
+    lines += [line(f"{table}: {words}") for table, words in known.items() if table in touched]
     lines.append(line((_nature(statement), "dim")))
     return [line("      ", item) for item in lines]
 

@@ -6,17 +6,9 @@ from functools import lru_cache
 
 from rich.text import Text
 
+from console.sql.highlight import tokens
 from console.text import plain
 from console.tui.draw.base import line
-
-try:
-    from console.sql.highlight import tokens
-except ImportError:
-
-    def tokens(sql: str) -> list[tuple[int, int, str]]:
-        """."""
-        return []
-
 
 STYLES = {
     "keyword": "sql.keyword",

@@ -1,0 +1,115 @@
+"""Every screen at 80x24 and 120x40 from canned states; the main screen also in ASCII and in the terminal's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import pytest
+from textual.pilot import Pilot
+
+from console.tui.shell import Shell
+from tests.canned import a_run_state
+from tests.tui.world import CannedWorld, a_shell, settled
+
+SIZES = [(80, 24), (120, 40)]
+
+
+class Compare(Protocol):
+    """The snapshot fixture."""
+
+    def __call__(
+        self,
+        app: object,
+        press: object = (),
+        terminal_size: tuple[int, int] = (80, 24),
+        run_before: Callable[[Pilot[int]], Awaitable[None]] | None = None,
+    ) -> bool: ...
+
+
+def keys(*names: str) -> Callable[[Pilot[int]], Awaitable[None]]:
+    """Wait for the first state, press the keys, wait for every answer."""
+
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        for name in names:
+            await pilot.press(name)
+            await settled(pilot)
+
+    return before
+
+
+SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "tasks": ("mid backfill", ()),
+    "tasks_fresh": ("fresh", ()),
+    "tasks_phase": ("gate", ("k", "k", "k", "k")),
+    "tasks_failed": ("failed check", ()),
+    "tasks_lock_wait": ("lock wait", ()),
+    "tasks_paused": ("paused", ()),
+    "tasks_done": ("done", ()),
+    "tasks_rolled_back": ("rolled back", ()),
+    "preview": ("mid backfill", ("2",)),
+    "preview_hazard": ("lock wait", ("2",)),
+    "preview_down": ("lock wait", ("2", "w")),
+    "preview_whole": ("lock wait", ("2", "enter")),
+    "backfill": ("mid backfill", ("3",)),
+    "checks": ("failed check", ("4",)),
+    "activity": ("lock wait", ("5",)),
+    "log": ("mid backfill", ("6",)),
+    "rollback": ("mid backfill", ("u",)),
+    "rollback_detailed": ("mid backfill", ("u", "v")),
+    "rollback_asks": ("mid backfill", ("u", "enter")),
+    "gate_asks": ("gate", ("c",)),
+    "start_asks": ("fresh", ("s",)),
+    "help": ("mid backfill", ("question_mark",)),
+    "docs": ("mid backfill", ("d",)),
+    "docs_page": ("mid backfill", ("d", "enter")),
+    "palette": ("mid backfill", ("colon", "p", "a", "u")),
+    "filter": ("fresh", ("slash", *"purge")),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", SCREENS)
+def test_screen(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
+    moment, pressed = SCREENS[name]
+    app = a_shell(CannedWorld(current=a_run_state(moment)))
+    assert snap_compare(app, terminal_size=size, run_before=keys(*pressed))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("look", ["ascii", "ansi", "no_color", "light"])
+def test_look(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, look: str, size: tuple[int, int]) -> None:
+    if look == "no_color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    theme = {"ascii": "textual-dark", "light": "textual-light"}.get(look, "ansi-dark")
+    app = a_shell(theme=theme, ascii_only=look == "ascii")
+    assert snap_compare(app, terminal_size=size, run_before=keys())
+
+
+@pytest.mark.parametrize("variety", ["lossy", "impossible"])
+def test_rollback_that_costs(snap_compare: Compare, variety: str) -> None:
+    app = a_shell(CannedWorld(rollback=variety))
+    assert snap_compare(app, run_before=keys("u", "enter"))
+
+
+def test_dry_run(snap_compare: Compare) -> None:
+    app = a_shell(CannedWorld(current=a_run_state("fresh"), can_control=False), dry_run=True)
+    assert snap_compare(app, run_before=keys("space"))
+
+
+def test_server_gone(snap_compare: Compare) -> None:
+    world = CannedWorld()
+
+    async def before(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        world.gone = True
+        app = pilot.app
+        assert isinstance(app, Shell)
+        await settled(pilot, lambda: bool(app.facts.stale))
+
+    assert snap_compare(a_shell(world), run_before=before)
+
+
+def test_too_small(snap_compare: Compare) -> None:
+    assert snap_compare(a_shell(), terminal_size=(50, 12), run_before=keys())
