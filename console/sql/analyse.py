@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-
 from console.sql import alter, drops, objects, queries, routines, tables
 from console.sql.facts import Facts, Known
 from console.sql.kinds import UNKNOWN

@@ -48,6 +48,9 @@ def drop(facts: Facts, stmt: Any) -> None:
             facts.gone.add(name)
         if kind in (pb.OBJECT_TABLE, pb.OBJECT_FOREIGN_TABLE):
             _table(facts, name, parts, hot)
+        elif kind == pb.OBJECT_TYPE:
+            facts.lock(name, ACCESS_EXCLUSIVE)  # a composite type is a relation
+            facts.gone.add(name)
         elif kind in _CALLED:
             _called(facts, name, hot)
         elif kind == pb.OBJECT_SCHEMA:

@@ -1,6 +1,7 @@
 """PostgreSQL's lock modes: their order, who waits for them, and which mode each ALTER TABLE subcommand takes.
 
-A lock on a table stands for its indexes, its TOAST table and its partitions and children too.
+A lock on a table stands for its indexes, its TOAST table, its partitions and children too; one on a view for what it
+reads.
 """
 
 from __future__ import annotations

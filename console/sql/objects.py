@@ -17,7 +17,7 @@ from console.sql.locks import (
     SHARE_ROW,
     SHARE_UPDATE,
 )
-from console.sql.nodes import beside, columns, definition, inner, option, plain_name, relation, strings, written
+from console.sql.nodes import beside, columns, definition, inner, option, plain_name, relation, strings, which, written
 from console.sql.queries import read_query, read_reads
 
 _ON_TABLE = frozenset({pb.OBJECT_TRIGGER, pb.OBJECT_RULE, pb.OBJECT_POLICY, pb.OBJECT_TABCONSTRAINT, pb.OBJECT_COLUMN})
@@ -139,7 +139,9 @@ def on_table(facts: Facts, stmt: Any) -> None:
     """CREATE or ALTER POLICY and CREATE RULE: everything about the table waits."""
     table = stmt.table if stmt.DESCRIPTOR.name.endswith("PolicyStmt") else stmt.relation
     facts.table(relation(table), ACCESS_EXCLUSIVE)
-    if isinstance(stmt, pb.RuleStmt):
+    if not isinstance(stmt, pb.RuleStmt):
+        read_reads(facts, (inner(n) for n in (stmt.qual, stmt.with_check) if which(n)))
+    else:
         for action in stmt.actions:
             apart = facts.apart()
             read_query(apart, inner(action))

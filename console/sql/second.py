@@ -45,9 +45,10 @@ def second_reading(sql: str, tables: tuple[str, ...], *, understood: bool = True
     """
     try:
         sqlglot = _sqlglot()
-        exp = sqlglot.exp
-        tree = sqlglot.parse_one(sql, read="postgres")
-        if not isinstance(tree, tuple(getattr(exp, name) for name in _REAL)) or tree.find(exp.Command) is not None:
+        exp: Any = sqlglot.exp
+        tree: Any = sqlglot.parse_one(sql, read="postgres")
+        kinds: Any = tuple(getattr(exp, name) for name in _REAL)
+        if not isinstance(tree, kinds) or tree.find(exp.Command) is not None:
             return Readers(understood, "opaque", None)
         if not understood or not _comparable(tree, exp):
             return Readers(understood, "parsed", None)

@@ -22,6 +22,7 @@ from console.sql.psql import Clean, clean, skip_blank
 from console.text import plain, shorten
 
 _COMPOUND = re.compile(r"\bbegin\s+atomic\b|\brule\b.*\bdo\b.*\(", re.IGNORECASE | re.DOTALL)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _COMPOUND_LIMIT = 200  # semicolons tried inside one routine body or rule
 _TOO_DEEP = "PostgreSQL accepts it, but it is nested too deeply to be analysed here"
 _DO = "Correct the file and read the plan again; nothing was run."
@@ -179,9 +180,10 @@ def _chunk(
 
 def _parts(text: str) -> list[Part]:
     """Every statement of a text, transaction control included, with psql's faults as parts of their own."""
-    if "\x00" in text or any("\ud800" <= ch <= "\udfff" for ch in ("" if text.isascii() else text)):
-        sql = text.strip().encode("utf-8", "replace").decode().replace("\x00", "?")
-        return [Part(sql, 1, fault="the file holds characters that PostgreSQL cannot store (NUL or half a pair)")]
+    if bad := _UNSTORABLE.search(text):
+        sql = _UNSTORABLE.sub("?", text).strip()
+        line = text.count("\n", 0, bad.start()) + 1
+        return [Part(sql, line, fault="the file holds a character that PostgreSQL cannot store (NUL or half a pair)")]
     cleaned: Clean = clean(text)
     stmts, _, _ = _parse(cleaned.text)
     found = list(_chunks(cleaned.text, cleaned.semicolons) if stmts is None else _whole(cleaned.text, stmts))
