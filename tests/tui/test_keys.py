@@ -1,0 +1,157 @@
+"""Every key of the table does what the table says, on every view where it works."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.journal.state import Verb
+from console.tui.keys import KEYS, SCREENS, footer
+from console.tui.shell import Shell
+from tests.canned import a_run_state
+from tests.tui.world import CannedWorld, a_shell, settled
+
+
+async def after(world: CannedWorld, *pressed: str, dry_run: bool = False) -> Shell:
+    """The application after these keys."""
+    app = a_shell(world, dry_run=dry_run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for key in pressed:
+            await pilot.press(key)
+            await settled(pilot)
+    return app
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_digits_open_the_screens(name: str) -> None:
+    app = await after(CannedWorld(), "6", str(SCREENS.index(name) + 1))
+    assert app.view.name == name
+
+
+@pytest.mark.parametrize(("key", "name"), [("u", "rollback"), ("question_mark", "help"), ("d", "docs")])
+async def test_panels_open_and_escape_closes_them(key: str, name: str) -> None:
+    assert (await after(CannedWorld(), "4", key)).view.name == name
+    assert (await after(CannedWorld(), "4", key, "escape")).view.name == "checks"
+
+
+@pytest.mark.parametrize(
+    ("keys", "row"), [(["k"], 4), (["up"], 4), (["j"], 6), (["down"], 6), (["g"], 0), (["G"], -1), (["k", "f"], 5)]
+)
+async def test_moving_in_the_tree(keys: list[str], row: int) -> None:
+    app = await after(CannedWorld(), "g", "right", *["f"], *keys)
+    rows = [item.key for item in app.tasks.rows(app.facts)]
+    here = rows.index("P2.1.2")
+    wanted = {4: here - 1, 5: here, 6: here + 1}.get(row, row)
+    assert app.tasks.chosen == rows[wanted]
+
+
+@pytest.mark.parametrize("key", ["pagedown", "ctrl+d", "end"])
+async def test_pages_move_down_and_up(key: str) -> None:
+    down = await after(CannedWorld(), "g", key)
+    assert down.tasks.cursor >= min(10, down.tasks.count(down.facts) - 1)
+    for back in ("pageup", "ctrl+u", "home"):
+        assert (await after(CannedWorld(), "g", key, back)).tasks.cursor < down.tasks.cursor
+
+
+async def test_folding() -> None:
+    app = await after(CannedWorld(), "left")
+    assert "2" not in app.tasks.unfolded
+    assert "2" in (await after(CannedWorld(), "h", "l")).tasks.unfolded
+
+
+async def test_enter_opens() -> None:
+    assert (await after(CannedWorld(), "enter")).view.name == "preview"
+    assert (await after(CannedWorld(), "enter", "enter")).preview.whole
+    assert not (await after(CannedWorld(), "enter", "enter", "escape")).preview.whole
+    assert (await after(CannedWorld(), "d", "enter")).docs.opened is not None
+
+
+async def test_way_back_and_statements() -> None:
+    assert (await after(CannedWorld(), "2", "w")).preview.side == "down"
+    assert (await after(CannedWorld(), "u", "v")).rollback.detailed
+
+
+@pytest.mark.parametrize(
+    ("moment", "keys", "sent"),
+    [
+        ("fresh", ["s", "1"], (Verb.START, {"until": "P1.1.1"})),
+        ("fresh", ["s", "2"], (Verb.START, {"until": "1"})),
+        ("fresh", ["s", "j", "j", "enter"], (Verb.START, {"until": "end"})),
+        ("mid backfill", ["space"], (Verb.PAUSE, {})),
+        ("paused", ["space"], (Verb.RESUME, {})),
+        ("mid backfill", ["ctrl+c"], (Verb.PAUSE, {})),
+        ("mid backfill", ["+"], (Verb.SPEED, {"duty_percent": 100})),
+        ("mid backfill", ["-"], (Verb.SPEED, {"duty_percent": 75})),
+        ("gate", ["c", "y"], (Verb.CONFIRM, {"task": "P3.1.3"})),
+        ("mid backfill", ["u", "enter", "enter"], (Verb.ROLLBACK, {"to": "P2.1.2", "typed": ""})),
+        ("mid backfill", ["u", "g", "enter", "enter"], (Verb.ROLLBACK, {"to": "start", "typed": ""})),
+        ("mid backfill", ["u", "left", "enter", "enter"], (Verb.ROLLBACK, {"to": "P2.1.1", "typed": ""})),
+        ("mid backfill", ["colon", *"resume", "enter"], (Verb.PAUSE, {})),
+        ("mid backfill", ["ctrl+p", *"resume", "enter"], (Verb.PAUSE, {})),
+    ],
+)
+async def test_keys_that_send(moment: str, keys: list[str], sent: tuple[Verb, dict[str, object]]) -> None:
+    world = CannedWorld(current=a_run_state(moment))
+    await after(world, *keys)
+    assert world.sent == [sent]
+
+
+@pytest.mark.parametrize("name", ["", "wrong", "arbitrage"])
+async def test_what_is_lost_or_final_is_typed(name: str) -> None:
+    losing = CannedWorld(rollback="lossy")
+    await after(losing, "u", "enter", *name, "enter")
+    assert losing.sent == ([(Verb.ROLLBACK, {"to": "P2.1.2", "typed": name})] if name == "arbitrage" else [])
+    final = CannedWorld(current=a_run_state("done"))
+    await after(final, "G", "c", *name, "enter")
+    assert final.sent == ([(Verb.PURGE, {"task": "P4.1.3", "typed": name})] if name == "arbitrage" else [])
+
+
+@pytest.mark.parametrize("opened", [["s"], ["c"], ["u", "enter"], ["ctrl+c", "ctrl+c"], ["slash"], ["colon"], ["q"]])
+async def test_escape_never_acts(opened: list[str]) -> None:
+    world = CannedWorld(current=a_run_state("gate"))
+    app = await after(world, *opened, "escape")
+    assert not world.sent
+    assert app.question is None
+    assert not app.prompt
+
+
+@pytest.mark.parametrize("key", ["s", "space", "plus", "minus", "c", "ctrl+c"])
+async def test_readers_send_nothing(key: str) -> None:
+    reading = CannedWorld(can_control=False)
+    app = await after(reading, key)
+    assert not reading.sent
+    assert key == "ctrl+c" or "only reads" in app.notice[0]
+    dry = CannedWorld(current=a_run_state("fresh"))
+    app = await after(dry, key, dry_run=True)
+    assert not dry.sent
+    assert key == "ctrl+c" or "Dry run" in app.notice[0]
+
+
+async def test_copy_and_report_say_where() -> None:
+    app = await after(CannedWorld(), "2", "y")
+    assert "P2.1.2.sql" in app.notice[0]
+    world = CannedWorld()
+    assert "run_7.md" in (await after(world, "S")).notice[0]
+    assert world.reports == 1
+
+
+async def test_filter_and_refresh() -> None:
+    app = await after(CannedWorld(), "6", "slash", *"throttled", "enter")
+    assert app.view.words == "throttled"
+    assert app.view.count(app.facts) == 1
+    assert (await after(CannedWorld(), "2", "R")).preview.preview(app.facts) is None
+
+
+async def test_leaving() -> None:
+    running = await after(CannedWorld(), "q", "q")
+    assert running.return_value == 0
+    assert (await after(CannedWorld(current=a_run_state("done")), "q")).return_value == 0
+    assert (await after(CannedWorld(), "ctrl+c", "ctrl+c", "enter")).return_value == 0
+
+
+def test_footers_are_short() -> None:
+    for name in (*SCREENS, "rollback", "help", "docs"):
+        keys = footer(name)
+        assert len(keys) <= 7
+        assert keys[-1] == ("?", "help")
+    assert len({key.action for key in KEYS}) == len(KEYS)
