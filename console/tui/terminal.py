@@ -46,7 +46,7 @@ def look(environ: Mapping[str, str], *, ascii_only: bool | None, theme: str | No
     """Choose how to draw from the environment; what the user asked for comes first."""
     ssh = over_ssh(environ)
     many_colours = environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
-    ansi = "NO_COLOR" in environ or not many_colours
+    ansi = ssh or "NO_COLOR" in environ or not many_colours  # the terminal's own colours cost half the bytes
     term = environ.get("TERM", "")
     narrow = not _utf8() or term == "linux" or term.startswith("vt")
     return Terminal(
