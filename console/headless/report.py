@@ -1,0 +1,228 @@
+"""What became of a run: status lines and the final report, as text, Markdown or JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from console.headless.words import (
+    clock,
+    count,
+    duration,
+    eta,
+    markdown_cell,
+    markdown_table,
+    minutes,
+    safe,
+    table,
+    to_json,
+)
+from console.journal.state import CheckState, Latency, Progress, RunState, TaskState, TaskStatus
+
+Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
+
+_FINISHED = (TaskStatus.COMPLETED, TaskStatus.ROLLED_BACK, TaskStatus.FAILED)
+_LAST_EVENTS = 50
+_SAMPLE_ROWS = 5
+
+
+def done_tasks(state: RunState) -> int:
+    """How many tasks are completed."""
+    return sum(task.status is TaskStatus.COMPLETED for task in state.tasks)
+
+
+def failing_first(checks: tuple[CheckState, ...]) -> tuple[CheckState, ...]:
+    """The checks with the failed ones first, errors before warnings, else in their order."""
+    order = ("error", "warning", "info")
+    rank = {severity: place for place, severity in enumerate(order)}
+    return tuple(sorted(checks, key=lambda check: (check.ok, rank.get(check.severity, 0) if not check.ok else 0)))
+
+
+def rejects_of(state: RunState, mapping: str) -> tuple[tuple[str, int], ...]:
+    """The rows of a mapping that were rejected, by reason, most first."""
+    found = [(reason, rows) for name, reason, rows in state.rejects if name == mapping]
+    return tuple(sorted(found, key=lambda entry: (-entry[1], entry[0])))
+
+
+def _seconds(state: RunState, task_id: str) -> float:
+    return next((task.seconds for task in state.tasks if task.id == task_id), 0.0)
+
+
+def average_rate(state: RunState, progress: Progress) -> float | None:
+    """Rows a second over the whole work time of the task; None before any work."""
+    seconds = _seconds(state, progress.task_id)
+    return progress.rows_done / seconds if seconds > 0 else None
+
+
+def status_line(state: RunState, *, ascii_only: bool = False) -> str:
+    """The run in one line."""
+    parts = [f"run {state.run_id} {state.status.value}", f"{done_tasks(state)}/{len(state.tasks)} tasks"]
+    current = state.current
+    if current is not None:
+        parts.append(f"{current.id} {current.title}: {current.status.value}")
+    parts += [progress_words(progress) for progress in state.progress if not progress.finished]
+    failed = [check.check_id for check in state.checks if not check.ok]
+    if failed:
+        parts.append(f"failed checks: {', '.join(failed)}")
+    return safe("; ".join(parts), ascii_only=ascii_only)
+
+
+def progress_words(progress: Progress) -> str:
+    """A copy or comparison in a few words."""
+    slowed = [signal.name for signal in progress.signals if signal.state == "throttling"]
+    throttle = f", throttled by {', '.join(slowed)}" if slowed else ""
+    return (
+        f"{progress.what} {progress.mapping} {progress.share:.1%}, {count(progress.rows_done)} rows,"
+        f" {count(progress.rate)} rows/s, ETA {eta(progress.eta_low_s, progress.eta_high_s)}{throttle}"
+    )
+
+
+def status_text(state: RunState, *, ascii_only: bool = False) -> str:
+    """The run on one page: where it stands, what hinders it, and every task's state."""
+    lines = [f"{name:<9} {text}" for name, text in _head(state)]
+    for progress in state.progress:
+        lines.append(f"{'progress':<9} {progress_words(progress)}")
+    for session in state.sessions:
+        where = f" on {session.table}" if session.table else ""
+        lines.append(
+            f"{'session':<9} pid {session.pid} ({session.application}, {session.user}) {session.role}{where}:"
+            f" {session.state} for {duration(session.age_s)}: {session.query}"
+        )
+    lines += ["", *table([[*_task_row(task), task.note or task.blocked_on] for task in state.tasks], right=(3, 4))]
+    return _printed(lines, ascii_only)
+
+
+def _head(state: RunState) -> list[tuple[str, str]]:
+    target, lease = state.target, state.lease
+    where = f"{target.database} at {target.host}:{target.port}, PostgreSQL {target.server_version}"
+    if lease is None:
+        runner = "none"
+    else:
+        health = "alive" if lease.alive else "NOT ANSWERING"
+        runner = f"{lease.holder} on {lease.host}, pid {lease.pid}, heartbeat {duration(lease.age_s)} ago, {health}"
+    entries = [
+        ("run", f"{state.run_id}, {state.status.value}"),
+        ("plan", f"{state.plan_title} ({state.plan_id})"),
+        ("sha256", state.plan_sha256),
+        ("database", f"{where}, {target.environment}"),
+        ("operator", state.operator or "-"),
+        ("runner", runner),
+        ("started", clock(state.started_at)),
+        ("finished", clock(state.finished_at)),
+        ("now", clock(state.server_now)),
+        ("tasks", f"{done_tasks(state)} of {len(state.tasks)} completed"),
+        ("leads", ", ".join(f"{mapping}: {shape}" for mapping, shape in state.leads) or "-"),
+    ]
+    return [*entries, ("error", state.error)] if state.error else entries
+
+
+def _task_row(task: TaskState) -> list[str]:
+    actual = duration(task.seconds) if task.started_at else "-"
+    return [task.id, task.status.value, task.title, minutes(task.estimate_minutes), actual]
+
+
+def _latency_row(name: str, figures: Latency) -> list[str]:
+    times = [f"{value:.2f}" for value in (figures.p50_ms, figures.p99_ms, figures.max_ms)]
+    return [name, count(figures.operations), count(figures.errors), *times]
+
+
+def _task_section(state: RunState) -> Section:
+    head = ["Task", "State", "Title", "Estimate", "Actual", "Operator"]
+    rows = [[*_task_row(task), task.operator or "-"] for task in state.tasks]
+    worked = [task for task in state.tasks if task.status in _FINISHED]
+    estimate = minutes(sum(task.estimate_minutes for task in worked))
+    actual = duration(sum(task.seconds for task in worked))
+    return "Tasks", head, [*rows, ["total", "", "of finished tasks", estimate, actual, ""]]
+
+
+def _copy_section(state: RunState) -> Section:
+    head = ["Mapping", "What", "Rows read", "Written", "Rejected", "Average rows/s"]
+    rows = []
+    for progress in state.progress:
+        rate = average_rate(state, progress)
+        numbers = [count(n) for n in (progress.rows_done, progress.rows_written, progress.rows_rejected)]
+        rows.append([progress.mapping, progress.what, *numbers, "-" if rate is None else count(rate)])
+    return "Copies and comparisons", head, rows
+
+
+def _reject_section(state: RunState) -> Section:
+    mappings = dict.fromkeys(mapping for mapping, _, _ in state.rejects)
+    rows = [[mapping, reason, count(rows)] for mapping in mappings for reason, rows in rejects_of(state, mapping)]
+    return "Rejected rows", ["Mapping", "Reason", "Rows"], rows
+
+
+def _check_section(state: RunState) -> Section:
+    head = ["Result", "Check", "Task", "Severity", "Expected", "Actual", "Title"]
+    rows = []
+    for check in failing_first(state.checks):
+        result = "passed" if check.ok else "FAILED"
+        rows.append([result, check.check_id, check.task_id, check.severity, check.expected, check.actual, check.title])
+        for sample in check.rows[:_SAMPLE_ROWS] if not check.ok else ():
+            rows.append(["  row", ", ".join(f"{k} = {v}" for k, v in sample.items()), "", "", "", "", ""])
+    return "Checks", head, rows
+
+
+def _traffic_section(state: RunState) -> Section:
+    head = ["Applications", "Operations", "Errors", "p50 ms", "p99 ms", "max ms"]
+    traffic = state.traffic
+    if traffic is None:
+        return "Traffic", head, []
+    rows = [_latency_row("before the run", traffic.before), _latency_row("during the run", traffic.during)]
+    rows += [_latency_row(f"during: {kind}", figures) for kind, figures in traffic.by_kind]
+    return "Traffic", head, rows
+
+
+def _event_section(state: RunState) -> Section:
+    rows = [[clock(e.at), e.actor, e.kind, e.task_id, e.text] for e in state.events[-_LAST_EVENTS:]]
+    return "Events", ["At", "Who", "Kind", "Task", "What"], rows
+
+
+def _sections(state: RunState) -> list[Section]:
+    makers = (_task_section, _copy_section, _reject_section, _check_section, _traffic_section, _event_section)
+    return [section for section in (maker(state) for maker in makers) if section[2]]
+
+
+_RIGHT = {
+    "Tasks": (3, 4),
+    "Copies and comparisons": (2, 3, 4, 5),
+    "Rejected rows": (2,),
+    "Traffic": (1, 2, 3, 4, 5),
+}
+
+
+def _printed(lines: list[str], ascii_only: bool) -> str:
+    return "\n".join(safe(line, ascii_only=ascii_only).rstrip() for line in lines) + "\n"
+
+
+def report_text(state: RunState, *, ascii_only: bool = False) -> str:
+    """The report of a run for a terminal or a mail."""
+    lines = [f"{name:<9} {text}" for name, text in _head(state)]
+    for title, head, rows in _sections(state):
+        made_safe = [[safe(cell, ascii_only=ascii_only) for cell in row] for row in [head, *rows]]
+        lines += ["", title.upper(), *("  " + line for line in table(made_safe, right=_RIGHT.get(title, ())))]
+    for error in state.traffic.last_errors if state.traffic else ():
+        lines.append(f"  last error of an application: {error}")
+    return _printed(lines, ascii_only)
+
+
+def report_markdown(state: RunState) -> str:
+    """The report of a run as a Markdown page; nothing in its text is taken as markup."""
+    lines = [f"# Run {state.run_id}: {markdown_cell(state.plan_title)}", ""]
+    lines += markdown_table(["Fact", ""], [list(entry) for entry in _head(state)])
+    for title, head, rows in _sections(state):
+        lines += ["", f"## {title}", "", *markdown_table(head, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def report_json(state: RunState) -> dict[str, Any]:
+    """The run as data: every field of its state, checks with the failed ones first, and what the report derives."""
+    data: dict[str, Any] = to_json(state)
+    data["checks"] = to_json(failing_first(state.checks))
+    data["rejects"] = [{"mapping": safe(m), "reason": safe(r), "rows": rows} for m, r, rows in state.rejects]
+    data["leads"] = {safe(mapping): shape for mapping, shape in state.leads}
+    for entry, progress in zip(data["progress"], state.progress, strict=True):
+        entry["average_rate"] = average_rate(state, progress)
+    if state.traffic is not None:
+        data["traffic"]["by_kind"] = {safe(kind): to_json(figures) for kind, figures in state.traffic.by_kind}
+    data["tasks_completed"] = done_tasks(state)
+    data["seconds_worked"] = sum(task.seconds for task in state.tasks)
+    return data
