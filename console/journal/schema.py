@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS pgferry.reject (
     row_data jsonb NOT NULL,
     sqlstate text NOT NULL DEFAULT '',
     reason text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (mapping, direction, key)
 );
 CREATE TABLE IF NOT EXISTS pgferry.recheck (

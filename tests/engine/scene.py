@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from console.engine import sync
 from console.engine.facts import mapping_facts
+from console.engine.runner import carry
 from console.engine.session import Session, Wishes
-from console.journal import lease, runs, schema
+from console.journal import commands, lease, runs, schema
 from console.journal.connect import Conn, connect
+from console.journal.state import RunStatus, Verb
 from console.plan.model import (
     BackfillSettings,
     Direction,
@@ -123,3 +127,30 @@ def switch_on(conn: Conn, direction: Direction, mapping: Mapping = MAPPING) -> N
         *sync.triggers(mapping, direction, facts.old.name),
     ):
         conn.execute(statement)
+
+
+def a_run(conninfo: str, plan: Plan) -> int:
+    """A new run of the plan, not started."""
+    with connect(conninfo) as conn:
+        schema.install(conn)
+        return runs.create(conn, plan, "tester")
+
+
+def order(conninfo: str, plan: Plan, run_id: int, verb: Verb, **args: object) -> tuple[RunStatus, str]:
+    """Send a command and let a runner carry it out; returns the run's status and the command's answer."""
+    with connect(conninfo) as conn:
+        command = commands.send(conn, run_id, verb, args, actor="tester")
+        with ThreadPoolExecutor(1) as pool:  # not the main thread: the test keeps its own signal handlers
+            status = pool.submit(carry, conninfo, plan, run_id, "tester").result()
+        outcome = commands.outcome(conn, command)
+    assert outcome is not None, "the command was never answered"
+    return status, outcome[1]
+
+
+def dump(conninfo: str, bindir: Path) -> str:
+    """The database's schema as pg_dump writes it, without the journal."""
+    done = subprocess.run(
+        [bindir / "pg_dump", "--schema-only", "--exclude-schema=pgferry", "--no-comments", "-d", conninfo],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("\\"))

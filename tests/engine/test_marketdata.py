@@ -126,8 +126,8 @@ def test_the_real_rows_pass_through_both_schemas_unchanged(conn: Conn, shared_da
     with gzip.open(shared_data / "book_ticker_snapshots.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             pair = Pair(row["exchange"], row["symbol_base"], row["symbol_quote"])
-            figures = [Decimal(row[name]) for name in ("bid_price", "bid_qty", "ask_price", "ask_qty")]
-            rows.append(LegacyBookTicker(datetime.fromisoformat(row["timestamp"]), pair, *figures))
+            bid, bid_qty, ask, ask_qty = (Decimal(row[n]) for n in ("bid_price", "bid_qty", "ask_price", "ask_qty"))
+            rows.append(LegacyBookTicker(datetime.fromisoformat(row["timestamp"]), pair, bid, bid_qty, ask, ask_qty))
     cache = SymbolCache(Unknown.CREATE)
     legacy, normalised = (open_store(conn, shape, cache) for shape in SHAPES)
     legacy.copy(rows)

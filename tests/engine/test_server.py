@@ -74,9 +74,10 @@ def test_data_survives_an_immediate_restart_and_a_kill() -> None:
             server.restart_immediately()
             with pytest.raises(psycopg.OperationalError):
                 conn.execute("SELECT 1")
+        first = server.pid
         server.kill()
-        assert server.pid is None
         server.start()
+        assert server.pid != first
         with psycopg.connect(server.conninfo("app")) as conn:
             assert conn.execute("SELECT count(*) FROM t").fetchone() == (100,)
         home, pid = server.home, server.pid
