@@ -78,13 +78,13 @@ def test_the_real_rows_go_to_the_normalised_form_and_back(shared_data: Path) -> 
     with gzip.open(shared_data / "book_ticker_snapshots.csv.gz", "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             pair = Pair(row["exchange"], row["symbol_base"], row["symbol_quote"])
-            figures = [Decimal(row[name]) for name in ("bid_price", "bid_qty", "ask_price", "ask_qty")]
-            legacy = LegacyBookTicker(datetime.fromisoformat(row["timestamp"]), pair, *figures)
+            bid, bid_qty, ask, ask_qty = (Decimal(row[n]) for n in ("bid_price", "bid_qty", "ask_price", "ask_qty"))
+            legacy = LegacyBookTicker(datetime.fromisoformat(row["timestamp"]), pair, bid, bid_qty, ask, ask_qty)
             back = legacy.normalised(ids.setdefault(pair, len(ids) + 1)).legacy(pair)
             assert back == legacy
             # Equal Decimals may differ in trailing zeros; what is stored must not.
             assert [str(n) for n in (back.bid_price, back.bid_qty, back.ask_price, back.ask_qty)] == [
-                str(n) for n in figures
+                str(n) for n in (bid, bid_qty, ask, ask_qty)
             ]
             rows += 1
     assert rows == 20_000
