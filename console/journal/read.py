@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from console.journal import lease, traffic
@@ -15,6 +16,7 @@ from console.journal.state import (
     Session,
     Signal,
     StatementState,
+    Target,
     TaskState,
     TaskStatus,
 )
@@ -69,9 +71,14 @@ def fresh_state(conn: Conn, plan: Plan, *, environment: str, operator: str) -> R
     """The state shown before the first start: every task pending, nothing written to the database."""
     row = conn.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
+    return paper_state(plan, target(conn, environment), row[0], operator)
+
+
+def paper_state(plan: Plan, where: Target, now: datetime, operator: str) -> RunState:
+    """A plan that nobody has started."""
     return RunState(
-        target=target(conn, environment),
-        server_now=row[0],
+        target=where,
+        server_now=now,
         run_id=0,
         plan_id=plan.id,
         plan_title=plan.title,

@@ -1,0 +1,187 @@
+"""The command ``pgferry``: argument parsing and exit codes only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from console import __version__
+from console.commands.settings import Settings, environment_name, operator_name
+from console.errors import FerryError
+from console.text import plain
+
+EXIT_CODES = """\
+exit codes: 0 done; 1 a step or check failed; 2 usage; 3 no connection or privilege; 4 plan invalid or changed;
+5 refused (someone else runs it, read-only); 6 stopped on purpose (paused, gate); 130 interrupted"""
+
+CONNECTION = """\
+The connection is libpq's own: --dsn takes a conninfo string or URI; without it PG* variables, a service file and
+~/.pgpass are used, as in psql. PGFERRY_ENV names the place (PROD, STAGING, DEV); unknown counts as PROD."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pgferry",
+        description="Carries a live PostgreSQL database from an old shape to a new one while applications keep running.",
+        epilog=f"{CONNECTION}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pgferry {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, text: str, *, plan: bool = True, dsn: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
+        if plan:
+            made.add_argument("--plan", type=Path, metavar="DIR", help="the plan's directory")
+        if dsn:
+            made.add_argument("--dsn", default="", help="conninfo string or URI; default: libpq's environment")
+        return made
+
+    def formats(made: argparse.ArgumentParser, *names: str) -> None:
+        made.add_argument("--format", choices=("text", "json", *names), default="text")
+
+    def screen(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII characters only")
+        made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
+
+    demo = add("demo", "a real server, generated data, live traffic and the console on the shipped plan", dsn=False)
+    demo.add_argument("--rows", type=int, default=1_000_000, help="tickers to generate (default 1000000)")
+    demo.add_argument("--traffic", type=float, default=500, metavar="OPS", help="operations/s (default 500; 0: none)")
+    demo.add_argument("--headless", action="store_true", help="run all phases without a screen")
+    demo.add_argument("--and-back", action="store_true", help="with --headless: then roll back to the start")
+    demo.add_argument("--keep", type=Path, metavar="DIR", help="keep the server's data in DIR and use it again")
+    formats(demo)
+    screen(demo)
+
+    run = add("run", "open the console on a plan")
+    run.add_argument("--dry-run", action="store_true", help="for reviewers: nothing can be written")
+    run.add_argument("--offline", action="store_true", help="a dry run without any database")
+    screen(run)
+
+    attach = add("attach", "open the console on a run that goes on already")
+    attach.add_argument("run", type=int, nargs="?", help="the run's number (default: the newest)")
+    attach.add_argument("--control", action="store_true", help="also send commands; needs --plan")
+    screen(attach)
+
+    apply = add("apply", "run forward without a screen")
+    apply.add_argument("--until", default="end", metavar="TASK", help="a task, a phase or end (default)")
+    formats(apply)
+
+    formats(add("status", "where the newest run stands"))
+    formats(add("report", "the whole report of the newest run"), "markdown")
+    add("pause", "pause after the current batch or statement")
+    add("resume", "go on after a pause or a failure")
+
+    rollback = add("rollback", "go back to just before a task, or to the start")
+    rollback.add_argument("--to", required=True, metavar="TASK", help="a task, a phase or start")
+    rollback.add_argument("--show", action="store_true", help="only say what would be done")
+    rollback.add_argument("--typed", default="", metavar="DATABASE", help="the database's name, where data is lost")
+    formats(rollback)
+
+    check = add("check", "run the plan's checks now")
+    check.add_argument("--phase", default="", help="only those of one phase")
+    formats(check)
+
+    plan = add("plan", "print the plan: statements, locks, hazards, ways back")
+    plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
+    formats(plan, "markdown")
+
+    lint = add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False)
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    lint.add_argument("--pg", type=int, default=18, metavar="MAJOR", help="server version (default 18)")
+    formats(lint)
+
+    down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
+    down.add_argument("file", type=Path, metavar="FILE")
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(
+        dsn=getattr(args, "dsn", ""),
+        plan_dir=getattr(args, "plan", None),
+        operator=operator_name(),
+        environment=environment_name(),
+    )
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    """Imports stand in the branches: printing help or a status must not wait for what it does not use."""
+    settings = _settings(args)
+    match args.command:
+        case "lint":
+            from console.commands.read_sql import lint
+
+            return lint(args.files, args.pg, args.format)
+        case "new-down":
+            from console.commands.read_sql import new_down
+
+            return new_down(args.file)
+        case "plan":
+            from console.commands.read_sql import show_plan
+
+            return show_plan(settings, args.format, with_database=args.database or bool(args.dsn))
+        case "demo":
+            from console.commands.demo import DemoSettings, demo
+
+            wanted = DemoSettings(
+                args.rows, args.traffic, args.headless, args.and_back, args.keep, args.format, args.ascii, args.theme
+            )
+            return demo(settings, wanted)
+    return _operate(settings, args)
+
+
+def _operate(settings: Settings, args: argparse.Namespace) -> int:
+    from console.commands import operate
+    from console.journal.state import Verb
+
+    match args.command:
+        case "run":
+            return operate.run_screen(
+                settings, dry_run=args.dry_run or args.offline, offline=args.offline, ascii_only=args.ascii,
+                theme=args.theme,
+            )  # fmt: skip
+        case "attach":
+            return operate.attach_screen(
+                settings, args.run, control=args.control, ascii_only=args.ascii, theme=args.theme
+            )
+        case "apply":
+            return operate.apply(settings, args.until, args.format)
+        case "status":
+            return operate.status(settings, args.format)
+        case "report":
+            return operate.report(settings, args.format)
+        case "pause":
+            return operate.command(settings, Verb.PAUSE)
+        case "resume":
+            return operate.command(settings, Verb.RESUME)
+        case "rollback":
+            return operate.rollback(settings, args.to, args.typed, args.format, show=args.show)
+        case _:
+            return operate.run_checks(settings, args.phase, args.format)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; every FerryError becomes one clear message and its exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return _dispatch(args)
+    except FerryError as error:
+        print(f"pgferry: {plain(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pgferry: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

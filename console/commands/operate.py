@@ -1,0 +1,195 @@
+"""Commands that act on a run: as functions of plain settings; the command line is a thin shell over them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from console.commands.settings import Settings
+from console.commands.world import JournalWorld, PaperWorld, finished
+from console.engine.runner import EXIT
+from console.errors import FerryError, Refused, StepFailed, UsageError
+from console.headless.follow import Follower
+from console.headless.report import report_json, report_markdown, report_text, status_text
+from console.journal.state import RunState, RunStatus, Verb
+from console.plan.load import load_plan
+from console.plan.model import Plan
+
+
+def the_plan(settings: Settings) -> Plan:
+    """The plan named on the command line. Raises PlanError, UsageError without one."""
+    if settings.plan_dir is None:
+        raise UsageError("Which plan?", do="Name its directory with --plan DIR.")
+    return load_plan(settings.plan_dir)
+
+
+def out(value: object) -> None:
+    """Results go to stdout alone; JSON for anything that is not text."""
+    print(value if isinstance(value, str) else json.dumps(value, indent=2, default=str))
+
+
+def follow(world: JournalWorld) -> RunState:
+    """Show progress on stderr until the run stops; Ctrl-C asks it to pause and goes on watching."""
+
+    def stop(state: RunState) -> bool:
+        if died := world.runner_died():
+            raise FerryError(
+                f"The runner ended unexpectedly: {died}.",
+                state="The run stands where the journal says.",
+                do="Start it again: it continues there.",
+            )
+        return finished(state)
+
+    while True:
+        try:
+            return Follower().follow(world.state, world.wait, stop=stop)
+        except KeyboardInterrupt:
+            if finished(world.state()):
+                raise
+            print("pgferry: pausing after the current batch (Ctrl-C again to stop watching)", file=sys.stderr)
+            world.send(Verb.PAUSE)
+
+
+def _ask(world: JournalWorld, verb: Verb, **args: object) -> str:
+    receipt = world.send(verb, **args)
+    if not receipt.accepted:
+        raise Refused(receipt.text)
+    return receipt.text
+
+
+def outcome(state: RunState) -> int:
+    """The exit code of a run that stopped. Raises StepFailed with the run's own words."""
+    if state.status is RunStatus.FAILED:
+        raise StepFailed(state.error or "The run failed.", do="See 'pgferry status', then resume or roll back.")
+    return EXIT.get(state.status, 1)
+
+
+def _with_world(settings: Settings, plan: Plan | None, work: Callable[[JournalWorld], int], *, control: bool) -> int:
+    world = JournalWorld(settings, plan, control=control)
+    try:
+        return work(world)
+    finally:
+        world.close()
+
+
+def apply(settings: Settings, until: str, output: str) -> int:
+    """Run forward without a screen; returns when the goal is reached or the run stops."""
+
+    def work(world: JournalWorld) -> int:
+        _ask(world, Verb.START, until=until)
+        state = follow(world)
+        out(report_json(state) if output == "json" else report_text(state))
+        code = outcome(state)
+        return 0 if code == 6 and state.status is RunStatus.WAITING and until != "end" and not state.error else code
+
+    return _with_world(settings, the_plan(settings), work, control=True)
+
+
+def rollback(settings: Settings, to: str, typed: str, output: str, *, show: bool) -> int:
+    """Show what going back would do (``show``), or do it and wait for its end."""
+
+    def work(world: JournalWorld) -> int:
+        preview = world.rollback_preview(to)
+        lines = [f"{n:3}  {step.task_id}  {step.text}" for n, step in enumerate(preview.steps, 1)]
+        print("\n".join([*lines, *preview.facts]), file=sys.stderr)
+        print("loses: " + ("; ".join(preview.loses) or "nothing"), file=sys.stderr)
+        if show:
+            return 0
+        _ask(world, Verb.ROLLBACK, to=to, typed=typed)
+        state = follow(world)
+        out(report_json(state) if output == "json" else status_text(state))
+        if state.status is RunStatus.WAITING and not state.error:
+            return 0
+        return outcome(state)
+
+    return _with_world(settings, the_plan(settings), work, control=not show)
+
+
+def command(settings: Settings, verb: Verb, **args: object) -> int:
+    """Send one command and print the answer."""
+
+    def work(world: JournalWorld) -> int:
+        out(_ask(world, verb, **args))
+        return 0
+
+    return _with_world(settings, the_plan(settings), work, control=True)
+
+
+def status(settings: Settings, output: str) -> int:
+    """Print where the newest run stands."""
+    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+
+    def work(world: JournalWorld) -> int:
+        state = world.state()
+        out(report_json(state) if output == "json" else status_text(state))
+        return 0
+
+    return _with_world(settings, plan, work, control=False)
+
+
+def report(settings: Settings, output: str) -> int:
+    """Print the whole report of the newest run."""
+    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+
+    def work(world: JournalWorld) -> int:
+        state = world.state()
+        if output == "json":
+            out(report_json(state))
+        else:
+            out(report_markdown(state) if output == "markdown" else report_text(state))
+        return 0
+
+    return _with_world(settings, plan, work, control=False)
+
+
+def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: bool | None, theme: str | None) -> int:
+    """Open the console on a plan; a dry run writes nothing, and the server sees to it."""
+    from console.tui.app import run_console
+
+    plan = the_plan(settings)
+    world: JournalWorld | PaperWorld
+    if offline:
+        world = PaperWorld(plan, settings.operator)
+    else:
+        world = JournalWorld(settings, plan, control=not dry_run)
+        world.state()  # a missing server is told here, in one sentence
+    return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
+
+
+def attach_screen(
+    settings: Settings, run_id: int | None, *, control: bool, ascii_only: bool | None, theme: str | None
+) -> int:
+    """Open the console on a run that goes on already; read-only unless control is asked for."""
+    from console.tui.app import run_console
+
+    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+    if control and plan is None:
+        raise UsageError("Control needs the plan's files.", do="Name them with --plan DIR.")
+    world = JournalWorld(settings, plan, control=control, run_id=run_id)
+    world.state()
+    return run_console(world, dry_run=False, ascii_only=ascii_only, theme=theme)
+
+
+def run_checks(settings: Settings, phase: str, output: str) -> int:
+    """Run the plan's checks now, outside any task; exit code 1 if an error check failed."""
+    from console.engine.checks import run_check
+    from console.engine.session import Session, Wishes
+    from console.journal.lease import Fence
+
+    plan = the_plan(settings)
+    session = Session(plan, settings.dsn, 0, Fence(0, 0), settings.operator, Wishes())
+    chosen = [check for check in plan.checks if not phase or check.phase == phase]
+    if not chosen:
+        raise UsageError(f"The plan has no checks of phase {phase}.")
+    results = [result for check in chosen for result in run_check(session, check)]
+    session.drop()
+    if output == "json":
+        out([asdict(r) for r in results])
+    else:
+        for r in sorted(results, key=lambda r: r.ok):
+            print(
+                f"{'ok  ' if r.ok else 'FAIL' if r.severity == 'error' else 'warn'}  {r.check_id:40} {r.title}: {r.actual} (expected {r.expected})"
+            )
+    return int(any(not r.ok and r.severity == "error" for r in results))

@@ -1,0 +1,124 @@
+"""What each task would run, forward and back: the plan's files as read, and the SQL derived from its mappings."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from psycopg import sql
+
+from console.engine import contract, copy, rollback, sync
+from console.engine.compare import compare_statement
+from console.engine.facts import MappingFacts, archived, mapping_facts
+from console.errors import FerryError
+from console.journal.connect import Conn
+from console.plan.model import Direction, Kind, Mapping, Plan, SourceFile, Task
+from console.sql.analyse import read_file
+from console.sql.model import Statement, TaskPreview
+
+_WORDS = {
+    Kind.SQL: "Runs the statements of {file}, each in a transaction of its own under lock_timeout.",
+    Kind.SYNC: "Creates functions, then triggers: from the moment they are there, every write on {source} reaches {target} "
+    "in the writer's own transaction.",
+    Kind.BACKFILL: "Copies the rows of {old} that were there before the sync, in chunks by key; each chunk is one "
+    "transaction with its place in the journal.",
+    Kind.CHECK: "Looks; changes nothing.",
+    Kind.SWITCH: "Says that applications should use {leads}; both directions stay in sync.",
+    Kind.DRAIN: "Waits until nobody has used {old} for {quiet} s.",
+    Kind.RETIRE: "Moves {old} to the schema {archive}; the sync goes on into it.",
+    Kind.PURGE: "Writes the rows of {old} to files, then drops the sync and the tables for good.",
+    Kind.GATE: "A person confirms: {question}",
+}
+
+
+class Previews:
+    """Previews of a plan's tasks, each read once; with a connection, the catalogue's facts are used too."""
+
+    def __init__(self, plan: Plan, conn: Conn | None = None, *, server_major: int = 18) -> None:
+        self.plan = plan
+        self.conn = conn
+        self.server_major = conn.info.server_version // 10000 if conn else server_major
+        self.of = cache(self._make)
+
+    def all(self) -> dict[str, TaskPreview]:
+        """Every task's preview, by id."""
+        return {task.id: self.of(task.id) for task in self.plan.tasks}
+
+    def _make(self, task_id: str) -> TaskPreview:
+        task = self.plan.task(task_id)
+        up = self._read(task.file) if task.kind is Kind.SQL else self._derived(task)
+        down = (
+            self._read(task.down)
+            if task.kind is Kind.SQL
+            else self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
+        )
+        return TaskPreview(
+            task_id=task.id,
+            file=task.file.path if task.file else "",
+            down_file=task.down.path if task.down else "",
+            up=up,
+            down=down,
+            derived=task.kind is not Kind.SQL and bool(up),
+            sizes=self._sizes(up),
+            text=self._words(task),
+            no_way_back=task.irreversible,
+        )
+
+    def _read(self, file: SourceFile | None) -> tuple[Statement, ...]:
+        return self._text(file.text, file.path) if file else ()
+
+    def _text(self, text: str, name: str) -> tuple[Statement, ...]:
+        return read_file(text, name, server_major=self.server_major)
+
+    def _facts(self, mapping: Mapping) -> MappingFacts | None:
+        if self.conn is None:
+            return None
+        try:
+            return mapping_facts(self.conn, mapping, self.plan.archive_schema)
+        except FerryError:  # a table that an earlier task of the plan has yet to make
+            return None
+
+    def _derived(self, task: Task) -> tuple[Statement, ...]:
+        made: list[sql.Composable] = []
+        for mapping in (self.plan.mapping(id_) for id_ in task.mappings):
+            facts = self._facts(mapping)
+            if task.kind is Kind.SYNC:
+                made += sync.prepare(mapping, facts, task.direction, mapping.old)
+                made += sync.triggers(mapping, task.direction, mapping.old)
+            elif task.kind is Kind.BACKFILL:
+                low = {name: f"<{name} of the chunk before>" for name in mapping.old_key}
+                high = {name: f"<{name} of this chunk>" for name in mapping.old_key}
+                made.append(copy.copy_statement(mapping, facts, mapping.old_key, low, high, skip=False))
+            elif task.kind is Kind.CHECK:
+                made.append(compare_statement(mapping, facts, None, None))
+            elif task.kind is Kind.RETIRE:
+                made.append(contract.set_schema(mapping.old, archived(mapping.old, self.plan.archive_schema)))
+        checks = [self.plan.check(id_).sql for id_ in task.checks if self.plan.check(id_).sql]
+        text = "\n\n".join(
+            f"{part};" for part in [*(m.as_string(None) for m in made), *(c.rstrip().rstrip(";") for c in checks)]
+        )
+        return self._text(text, "derived from the mapping") if text else ()
+
+    def _sizes(self, statements: tuple[Statement, ...]) -> tuple[tuple[str, int, int], ...]:
+        if self.conn is None:
+            return ()
+        names = sorted({name for statement in statements for name in statement.tables})
+        rows = self.conn.execute(
+            "SELECT t.name, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)"
+            " FROM unnest(%s::text[]) t(name) JOIN pg_class c ON c.oid = to_regclass(t.name) WHERE c.relkind IN ('r', 'p', 'm')",
+            (names,),
+        ).fetchall()
+        return tuple((name, count, size) for name, count, size in rows)
+
+    def _words(self, task: Task) -> str:
+        mappings = [self.plan.mapping(id_) for id_ in task.mappings]
+        old, new = ", ".join(str(m.old) for m in mappings), ", ".join(str(m.new) for m in mappings)
+        source, target = (old, new) if task.direction is Direction.FORWARD else (new, old)
+        words = _WORDS[task.kind].format(
+            file=task.file.path if task.file else "", source=source, target=target, old=old, leads=task.leads.value,
+            quiet=task.quiet_seconds, archive=self.plan.archive_schema, question=task.question,
+        )  # fmt: skip
+        for id_ in (*task.checks, *task.guards):
+            check = self.plan.check(id_)
+            what = f"program {check.program}" if check.program else f"expects {check.expect}"
+            words += f"\n{check.severity.value}: {check.title} ({what})"
+        return words

@@ -1,0 +1,282 @@
+"""The world behind the screens: the journal of a database, a plan on disk, and a runner started when needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import psycopg
+
+from console.commands.previews import Previews
+from console.commands.settings import Settings, state_folder
+from console.commands.spawn import log_file, start_runner
+from console.engine import rollback
+from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
+from console.headless.report import report_json, report_markdown
+from console.journal import commands, events, lease, read, runs, schema, traffic
+from console.journal.connect import Conn, connect
+from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
+from console.plan.model import Doc, Plan
+from console.sql.model import TaskPreview
+from console.tui.ports import Receipt
+
+T = TypeVar("T")
+ANSWER_SECONDS = 20.0
+ALIVE_SECONDS = 3.0  # a runner not heard of for so long is started anew; a live one keeps its lock and wins
+
+
+class JournalWorld:
+    """One database, one plan, the newest run of it (or the one with ``run_id``). Safe to call from several threads."""
+
+    def __init__(
+        self, settings: Settings, plan: Plan | None, *, control: bool = True, run_id: int | None = None
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._control = control and plan is not None
+        self._run_id = run_id
+        self._tally = traffic.Tally()
+        self._conn: Conn | None = None
+        self._listener: Conn | None = None
+        self._lock = threading.RLock()
+        self._previews: Previews | None = None
+        self._runner: subprocess.Popen[str] | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan on disk, None when only the journal is known."""
+        return self._plan
+
+    @property
+    def can_control(self) -> bool:
+        """Whether commands may be sent."""
+        return self._control
+
+    def _use(self, work: Callable[[Conn], T]) -> T:
+        """Run ``work`` on the one connection, opened anew when it was lost."""
+        with self._lock:
+            if self._conn is None or self._conn.closed:
+                self._conn = connect(
+                    self._settings.dsn, application_name="pgferry console", read_only=not self._control
+                )
+                self._previews = None
+            try:
+                return work(self._conn)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if not (self._conn.closed or self._conn.broken):
+                    raise ConnectionFailed(f"The server refused: {str(error).splitlines()[0]}.") from None
+                self._conn.close()
+                raise ConnectionFailed(
+                    "The connection to the server was lost.", state="The run goes on by itself."
+                ) from None
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise ConnectionFailed(
+                    f"This role may not do that: {str(error).splitlines()[0]}.", state="Nothing was changed."
+                ) from None
+            except psycopg.errors.ReadOnlySqlTransaction:
+                raise Refused("This console is read-only: the server refuses every write.") from None
+
+    def _find_run(self, conn: Conn) -> int | None:
+        if self._run_id is None and schema.installed(conn):
+            row = runs.latest(conn, self._plan.id if self._plan else None)
+            self._run_id = row.id if row else None
+        return self._run_id
+
+    def state(self) -> RunState:
+        """The state of the run now; before the first start, every task pending."""
+        return self._use(self._state)
+
+    def _state(self, conn: Conn) -> RunState:
+        run_id = self._find_run(conn)
+        environment = self._settings.environment
+        if run_id is None:
+            if self._plan is None:
+                raise PlanError("No run of pgferry is known in this database.", do="Start one: pgferry run --plan DIR.")
+            return read.fresh_state(conn, self._plan, environment=environment, operator=self._settings.operator)
+        try:
+            return read.run_state(conn, run_id, environment=environment, tally=self._tally)
+        except KeyError:
+            raise UsageError(f"There is no run {run_id} in this database.") from None
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the journal changed, or after this long; a lost connection only makes it wait."""
+        try:
+            if self._listener is None or self._listener.closed:
+                self._listener = connect(self._settings.dsn, application_name="pgferry console")
+                self._listener.execute(f"LISTEN {events.CHANNEL}")
+            for _ in self._listener.notifies(timeout=seconds, stop_after=1):
+                pass
+        except (FerryError, psycopg.Error):
+            self._listener = None
+            time.sleep(seconds)
+
+    def preview(self, task_id: str) -> TaskPreview:
+        """What the task would run."""
+        if self._plan is None:
+            raise PlanError(
+                "The plan's files are not here: only the journal is known.", do="Name them with --plan DIR."
+            )
+        plan = self._plan
+
+        def make(conn: Conn) -> TaskPreview:
+            if self._previews is None:
+                self._previews = Previews(plan, conn)
+            return self._previews.of(task_id)
+
+        return self._use(make)
+
+    def docs(self) -> tuple[Doc, ...]:
+        """The plan's pages."""
+        return self._plan.docs if self._plan else ()
+
+    def rollback_preview(self, to: str) -> RollbackPreview:
+        """What rolling back to just before task ``to`` (or ``start``) would do."""
+        if self._plan is None:
+            raise PlanError(
+                "The plan's files are not here: only the journal is known.", do="Name them with --plan DIR."
+            )
+        plan = self._plan
+
+        def make(conn: Conn) -> RollbackPreview:
+            run_id = self._find_run(conn)
+            if run_id is None:
+                return RollbackPreview(to, (), (), (), ("nothing was started yet",), "", 0.0)
+            return rollback.preview(conn, plan, run_id, runs.tasks(conn, run_id), to)
+
+        return self._use(make)
+
+    def send(self, verb: Verb, **args: object) -> Receipt:
+        """Send a command to the runner, starting one if none runs, and wait for its answer."""
+        if not self._control or self._plan is None:
+            raise Refused("This console is read-only.", do="Start it with control: pgferry run --plan DIR.")
+        command = self._use(lambda conn: self._write(conn, verb, args))
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while time.monotonic() < deadline:
+            self._use(self._ensure_runner)
+            outcome = self._use(lambda conn: commands.outcome(conn, command))
+            if outcome is not None:
+                return Receipt(*outcome)
+            time.sleep(0.1)
+        return Receipt(True, "sent; no answer yet")
+
+    def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
+        assert self._plan is not None
+        run_id = self._find_run(conn)
+        if run_id is None:
+            if verb is not Verb.START:
+                raise Refused("Nothing was started yet.", do="Start the run first.")
+            schema.install(conn)
+            run_id = self._run_id = runs.create(conn, self._plan, self._settings.operator)
+        row = runs.get(conn, run_id)
+        assert row is not None
+        if row.plan_sha256 != self._plan.sha256:
+            raise PlanError(
+                f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {self._plan.sha256[:12]}).",
+                state="Nothing was changed.",
+                do="Restore the reviewed files, or roll back with them first.",
+            )
+        return commands.send(conn, run_id, verb, args, actor=self._settings.operator)
+
+    def _ensure_runner(self, conn: Conn) -> None:
+        assert self._plan is not None
+        assert self._run_id is not None
+        if self._runner is not None and self._runner.poll() is None:
+            return
+        held = lease.read(conn, self._run_id)
+        if held is not None and held.age_s < ALIVE_SECONDS:
+            return
+        if not commands.pending(conn, self._run_id):
+            return
+        self._runner = start_runner(self._settings.dsn, self._plan.root, self._run_id, self._settings.operator)
+
+    def runner_died(self) -> str:
+        """What the runner we started said when it ended in the middle of a run; empty while all is well."""
+        if self._runner is None or self._runner.poll() in (None, 0, 1, 6):
+            return ""
+        assert self._run_id is not None
+        lines = log_file(self._run_id).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self._runner.returncode}"
+
+    def save_report(self) -> str:
+        """Write Markdown and JSON reports; returns the path of the Markdown file."""
+        state = self.state()
+        folder = state_folder() / "reports"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"run-{state.run_id}-{datetime.now(UTC):%Y%m%d-%H%M%S}.md"
+        path.write_text(report_markdown(state))
+        path.with_suffix(".json").write_text(json.dumps(report_json(state), indent=2, default=str))
+        return str(path)
+
+    def close(self) -> None:
+        """Release connections; the run goes on."""
+        for conn in (self._conn, self._listener):
+            if conn is not None and not conn.closed:
+                conn.close()
+
+
+class PaperWorld:
+    """A plan without any database: everything can be read, nothing can be done."""
+
+    can_control = False
+
+    def __init__(self, plan: Plan, operator: str) -> None:
+        self._plan = plan
+        self._operator = operator
+        self._previews = Previews(plan)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan on disk."""
+        return self._plan
+
+    def state(self) -> RunState:
+        """Every task pending, on no server."""
+        target = Target("(no database)", "", 0, str(self._plan.server_max), "", "DRY RUN")
+        return read.paper_state(self._plan, target, datetime.now(UTC), self._operator)
+
+    def wait(self, seconds: float) -> None:
+        """Nothing ever changes."""
+        time.sleep(seconds)
+
+    def preview(self, task_id: str) -> TaskPreview:
+        """What the task would run."""
+        return self._previews.of(task_id)
+
+    def docs(self) -> tuple[Doc, ...]:
+        """The plan's pages."""
+        return self._plan.docs
+
+    def rollback_preview(self, to: str) -> RollbackPreview:
+        """What undoing would run, task by task."""
+        from console.journal.state import RollbackStep
+        from console.plan.order import rollback_order
+
+        steps = tuple(
+            RollbackStep(t.id, rollback.words(self._plan, t), rollback.statements(self._plan, t), None)
+            for t in rollback_order(self._plan, to)
+        )
+        return RollbackPreview(to, steps, (), (), ("no database: what would be lost is not known",), "", None)
+
+    def send(self, verb: Verb, **args: object) -> Receipt:
+        """Always refused."""
+        raise Refused("This is a dry run without a database: nothing can be started.")
+
+    def save_report(self) -> str:
+        """Refused: there is no run."""
+        raise Refused("There is no run to report on.", do="Print the plan: pgferry plan --format markdown.")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def finished(state: RunState) -> bool:
+    """Whether nothing more happens without a person: an end state, or a stop, and no runner holds it."""
+    return (
+        state.status not in (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK, RunStatus.NEW)
+        and state.lease is None
+    )
