@@ -27,6 +27,7 @@ from console.tui.ports import Receipt
 
 T = TypeVar("T")
 ANSWER_SECONDS = 20.0
+STARTS = 3  # runners that may end without an answer to a command before it is withdrawn
 ALIVE_SECONDS = 3.0  # a runner not heard of for so long is started anew; a live one keeps its lock and wins
 
 
@@ -156,13 +157,30 @@ class JournalWorld:
             raise Refused("This console is read-only.", do="Start it with control: pgferry run --plan DIR.")
         command = self._use(lambda conn: self._write(conn, verb, args))
         deadline = time.monotonic() + ANSWER_SECONDS
+        starts = 0
         while time.monotonic() < deadline:
-            self._use(self._ensure_runner)
             outcome = self._use(lambda conn: commands.outcome(conn, command))
             if outcome is not None:
                 return Receipt(*outcome)
+            if starts and self._ended() and (self.runner_died() or starts == STARTS):
+                return self._withdraw(command, self._last_words())
+            before = self._runner
+            self._use(self._ensure_runner)
+            starts += self._runner is not before
             time.sleep(0.1)
         return Receipt(True, "sent; no answer yet")
+
+    def _withdraw(self, command: int, died: str) -> Receipt:
+        """Answer a command in the place of a runner that could not start, so that no later one carries it out."""
+
+        def refuse(conn: Conn) -> Receipt:
+            outcome = commands.outcome(conn, command)
+            if outcome is None:
+                commands.answer(conn, command, accepted=False, text=died)
+                outcome = False, died
+            return Receipt(*outcome)
+
+        return self._use(refuse)
 
     def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
         assert self._plan is not None
@@ -198,9 +216,20 @@ class JournalWorld:
         """What the runner we started said when it ended in the middle of a run; empty while all is well."""
         if self._runner is None or self._runner.poll() in (None, 0, 1, 6):
             return ""
+        return self._last_words()
+
+    def _ended(self) -> bool:
+        return self._runner is not None and self._runner.poll() is not None
+
+    def _last_words(self) -> str:
+        assert self._runner is not None
         assert self._run_id is not None
         lines = log_file(self._run_id).read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {self._runner.returncode}"
+        return (
+            lines[-1].removeprefix("pgferry: ").rstrip(".")
+            if lines
+            else f"the runner ended with code {self._runner.returncode}"
+        )
 
     def save_report(self) -> str:
         """Write Markdown and JSON reports; returns the path of the Markdown file."""
