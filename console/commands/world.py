@@ -155,6 +155,8 @@ class JournalWorld:
         """Send a command to the runner, starting one if none runs, and wait for its answer."""
         if not self._control or self._plan is None:
             raise Refused("This console is read-only.", do="Start it with control: pgferry run --plan DIR.")
+        if self.runner_died():
+            self._runner = None
         command = self._use(lambda conn: self._write(conn, verb, args))
         deadline = time.monotonic() + ANSWER_SECONDS
         starts = 0
@@ -167,6 +169,10 @@ class JournalWorld:
             before = self._runner
             self._use(self._ensure_runner)
             starts += self._runner is not before
+            if died := self.runner_died():
+                text = died.removeprefix("pgferry: ")
+                self._use(lambda conn: commands.answer(conn, command, accepted=False, text=text))
+                return Receipt(False, text)
             time.sleep(0.1)
         return Receipt(True, "sent; no answer yet")
 
@@ -208,7 +214,7 @@ class JournalWorld:
         held = lease.read(conn, self._run_id)
         if held is not None and held.age_s < ALIVE_SECONDS:
             return
-        if not commands.pending(conn, self._run_id):
+        if not commands.pending(conn, self._run_id) or self.runner_died():
             return
         self._runner = start_runner(self._settings.dsn, self._plan.root, self._run_id, self._settings.operator)
 

@@ -199,7 +199,8 @@ def carry(conninfo: str, plan: Plan, run_id: int, operator: str, *, takeover: bo
             session.drop()
             if not session.wishes.lost.is_set() and not control_conn.closed:
                 lease.release(control_conn, session.fence)
-        if not commands.pending(control_conn, run_id):
+        row = runs.get(control_conn, run_id)  # a command may have been obeyed after the worker had stopped looking
+        if not commands.pending(control_conn, run_id) and (row is None or row.status in EXIT):
             control_conn.close()
             return status
 

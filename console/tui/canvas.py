@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -55,7 +55,7 @@ class Canvas(Widget):
         if self._ascii_only and not text.plain.isascii():
             text = text.copy()
             text.plain = "".join(ch if ch.isascii() else "?" * cell_len(ch) for ch in text.plain)
-        return list(text.render(self._pen))
+        return joined(text.render(self._pen))
 
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of what was last shown."""
@@ -65,6 +65,26 @@ class Canvas(Widget):
 
     def on_resize(self, _: events.Resize) -> None:
         self.post_message(self.Resized())
+
+
+def joined(segments: Iterable[Segment]) -> list[Segment]:
+    """Neighbours that look the same as one segment: every change of style costs bytes on the line."""
+    runs: list[tuple[list[str], Style | None]] = []
+    for text, style, _ in segments:
+        if not text:
+            continue
+        if runs and (runs[-1][1] == style or (text.isspace() and _same_ground(runs[-1][1], style))):
+            runs[-1][0].append(text)
+        else:
+            runs.append(([text], style))
+    return [Segment("".join(texts), style) for texts, style in runs]
+
+
+def _same_ground(style: Style | None, other: Style | None) -> bool:
+    """Whether blanks look the same in both: neither has a ground of its own, a line or exchanged colours."""
+    return all(
+        item is None or not (item.bgcolor or item.underline or item.reverse or item.strike) for item in (style, other)
+    )
 
 
 def cells(strip: Strip) -> Iterator[Cell]:

@@ -38,7 +38,7 @@ KEYS: tuple[Key, ...] = (
     Key("points", "", "left/right", "point", "", footer=("rollback",)),
     Key("moves", "", "j/k", "move", "", footer=("preview", "docs", "help")),
     Key("whole", "", "enter", "all SQL", "", footer=("preview",)),
-    Key("confirms", "", "enter", "roll back", "", footer=("rollback",)),
+    Key("confirms", "", "enter", "roll back", "", footer=("rollback",), control=True),
     Key("left", "left,h", "left h", "", "fold a phase; the point before", ("tasks", "rollback")),
     Key("right", "right,l", "right l", "", "unfold a phase; the point after", ("tasks", "rollback")),
     Key("down", "j,down", "j", "", "down"),
@@ -98,9 +98,9 @@ def works_in(key: Key, view: str) -> bool:
     return not key.where or view in key.where
 
 
-def footer(view: str) -> tuple[tuple[str, str], ...]:
-    """At most six keys of a view as (key, word); ``? help`` always comes last, beyond them."""
-    shown = [(key.shown, key.label) for key in KEYS if view in key.footer][:6]
+def footer(view: str, control: bool = True) -> tuple[tuple[str, str], ...]:
+    """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last."""
+    shown = [(key.shown, key.label) for key in KEYS if view in key.footer and (control or not key.control)][:6]
     return (*shown, ("?", "help"))
 
 

@@ -143,7 +143,7 @@ class Shell(App[int], inherit_bindings=False):
         state = facts.state
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
-        keys = footer(self.view.name)
+        keys = footer(self.view.name, facts.can_control)
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
         if self.question is not None:

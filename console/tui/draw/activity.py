@@ -52,7 +52,7 @@ def _row(session: Session, selected: bool, width: int, glyphs: Glyphs) -> Text:
 def screen(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[int, int]) -> list[Text]:
     """Sessions with the chosen one's query, then who leads and how the applications fare."""
     width, height = size
-    below = [*_leads(facts), *_figures(facts, width)]
+    below = [*_leads(facts), *_figures(facts, width, max(height - 20, 6))]
     lines = _sessions(facts, items, chosen, (width, max(height - len(below), 8)))
     return fill([*lines, *below], width, height)
 
@@ -60,7 +60,11 @@ def screen(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[int,
 def _sessions(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[int, int]) -> list[Text]:
     width, height = size
     if not items:
-        return [line(" ", ("Nobody blocks us, nobody waits behind us, nobody uses an old table.", "ok")), line()]
+        return [
+            line(" ", ("No session is known that blocks us, waits behind us or uses an old table.", "ok")),
+            line(" ", ("The runner looks while it waits for a lock and while old tables drain.", "dim")),
+            line(),
+        ]
     head = line(
         " ",
         cell("what", 18, "dim"),
@@ -92,7 +96,7 @@ def _leads(facts: Facts) -> list[Text]:
     return [line(" ", cell(mapping, 24), words.get(shape, shape)) for mapping, shape in leads]
 
 
-def _figures(facts: Facts, width: int) -> list[Text]:
+def _figures(facts: Facts, width: int, kinds: int) -> list[Text]:
     traffic = facts.state.traffic if facts.state else None
     if traffic is None:
         return [heading(facts.glyphs, width, "applications"), line(" ", ("They report no figures.", "dim"))]
@@ -112,5 +116,5 @@ def _figures(facts: Facts, width: int) -> list[Text]:
         latency_row("during the run", traffic.during, width),
         latency_row("before the run", traffic.before, width),
     ]
-    lines += [latency_row(f"  {kind}", latency, width) for kind, latency in traffic.by_kind[:6]]
+    lines += [latency_row(f"  {kind}", latency, width) for kind, latency in traffic.by_kind[:kinds]]
     return lines + [fit(line(" ", (error, "bad")), width) for error in traffic.last_errors[-2:]]

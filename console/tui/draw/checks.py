@@ -33,13 +33,14 @@ def word(check: CheckState) -> tuple[str, str]:
     return ("!!", "bad") if check.severity == "error" else ("! ", "warn")
 
 
-def row(check: CheckState, selected: bool, width: int, glyphs: Glyphs) -> Text:
-    """A result as one line."""
+def row(check: CheckState, selected: bool, width: int, glyphs: Glyphs, words_width: int = 17) -> Text:
+    """A result as one line; ``words_width`` is the room for passed or failed."""
     mark = (glyphs.cursor, "mark") if selected else " "
     state = "passed" if check.ok else f"failed ({check.severity})"
     sign, style = word(check)
-    left = line((sign, style), " ", cell(state, 17, style), (check.title, "" if check.ok else "title"))
-    text = ends(left, line((f"{check.task_id}  {numbers.clock(check.at)} ", "dim")), width - 1)
+    left = line((sign, style), " ", cell(state, words_width, style), (check.title, "" if check.ok else "title"))
+    at = f"  {numbers.clock(check.at)}" if width >= 76 else ""
+    text = ends(left, line((f"{check.task_id}{at} ", "dim")), width - 1)
     if selected:
         text.stylize("cursor")
     return line(mark, text)
@@ -82,12 +83,17 @@ def screen(facts: Facts, items: Sequence[CheckState], chosen: int, opened: bool,
     if opened:
         return fill([line(" ", item) for item in detail(check, width - 2, facts.glyphs)], width, height)
     failing = sum(not item.ok for item in items)
+    state_width = 17 if failing else 7
     words = (f" {failing} of {len(items)} failed", "bad") if failing else (f" all {len(items)} passed", "ok")
     if width >= 110:
         left_width = width * 11 // 20
         right_width = width - left_width - 3
         top = scrolled(0, chosen, len(items), height - 1)
-        left = [line(words), *(row(item, item is check, left_width, facts.glyphs) for item in items[top:])]
+        seen = line((span(top, height - 1, len(items)) + " ", "dim"))
+        left = [
+            ends(line(words), seen, left_width),
+            *(row(item, item is check, left_width, facts.glyphs, state_width) for item in items[top:]),
+        ]
         right = detail(check, right_width, facts.glyphs)
         return beside(
             fill(left, left_width, height), fill(right, right_width, height), facts.glyphs, (left_width, right_width)
@@ -95,7 +101,7 @@ def screen(facts: Facts, items: Sequence[CheckState], chosen: int, opened: bool,
     below = [line(" ", item) for item in detail(check, width - 2, facts.glyphs)]
     listing = max(min(len(items), height - 2 - len(below)), 3)
     top = scrolled(0, chosen, len(items), listing)
-    listed = [row(item, item is check, width, facts.glyphs) for item in items[top:]]
+    listed = [row(item, item is check, width, facts.glyphs, state_width) for item in items[top:]]
     label = span(top, listing, len(items))
     return fill([line(words), *fill(listed, width, listing), rule(facts.glyphs, width, label), *below], width, height)
 

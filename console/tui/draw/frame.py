@@ -102,9 +102,10 @@ def phase_status(tasks: Sequence[TaskState]) -> TaskStatus:
 
 def run_words(state: RunState) -> tuple[str, str]:
     """The run's status in words, and its style."""
+    waits = state.current is not None and state.current.status is TaskStatus.BLOCKED
     words = {
         RunStatus.NEW: "not started",
-        RunStatus.WAITING: "waiting for you",
+        RunStatus.WAITING: "waiting for you" if waits else "stopped as chosen",
         RunStatus.PAUSING: "pausing after this batch",
     }.get(state.status, state.status.value)
     return words, RUN_STYLE[state.status]

@@ -176,7 +176,7 @@ def traffic_line(traffic: Traffic, glyphs: Glyphs, width: int) -> Text:
         f"applications: {numbers.short(now.operations / 5)} operations/s",
         (f"p99 {numbers.ms(now.p99_ms)} (before {numbers.ms(before.p99_ms)})", "warn" if slower else ""),
     ]
-    if width >= 100:
+    if width >= 100 and during.operations:
         parts.append(f"slowest {numbers.ms(during.max_ms)}")
     errors = during.errors
     parts.append((f"{numbers.count(errors)} errors", "bad") if errors else ("no errors", "ok"))

@@ -66,7 +66,7 @@ def lock_line(lock: Lock, size: str = "") -> Text:
     """One lock in full: mode, object with its ``size`` in words, how we know."""
     size = f", {size}" if size else ""
     if lock.new:
-        return line((lock.mode, "ok"), f" on {name_of(lock.object)}", (" (new here: nobody can wait for it)", "dim"))
+        return line((lock.mode, "ok"), f" on {name_of(lock.object)}", (" (new here)", "dim"))
     how = BASIS.get(lock.basis, lock.basis)
     return line((lock.mode, lock_style(lock)), f" on {name_of(lock.object)}{size}", (f" ({how})", "dim"))
 

@@ -25,7 +25,8 @@ KIND_STYLE = {
 
 def event_line(event: Event, width: int) -> Text:
     """An event in a narrow place: time and words."""
-    return fit(line((numbers.clock(event.at), "dim"), " ", (event.text, KIND_STYLE.get(event.kind, ""))), width)
+    task = f"{event.task_id} " if event.task_id and event.task_id not in event.text else ""
+    return fit(line((f"{numbers.clock(event.at)} {task}", "dim"), (event.text, KIND_STYLE.get(event.kind, ""))), width)
 
 
 def full_line(event: Event, width: int) -> Text:
@@ -38,6 +39,7 @@ def full_line(event: Event, width: int) -> Text:
             "  ",
             cell(event.kind, 9, KIND_STYLE.get(event.kind, "")),
             actor,
+            cell(event.task_id, 8, "dim"),
             " ",
             (event.text, KIND_STYLE.get(event.kind, "")),
         ),

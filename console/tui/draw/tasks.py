@@ -73,10 +73,12 @@ def _task_line(task: TaskState, state: RunState, width: int, glyphs: Glyphs) -> 
     style = STATUS_STYLE[task.status]
     name_style = {"run": "title", "bad": "bad", "dim": ""}.get(style, "")
     left = line("   ", (glyphs.status(task.status), style), " ", (task.id, name_style), " ", (task.title, name_style))
-    room = width - 17
-    words, note_style = note(task, state, room)
-    words = shorten(plain(words), max(room // 2 - 2, 8))
-    return ends(ends(left, line((words, note_style)), room), _times(task.seconds, task.estimate_minutes * 60), width)
+    words, note_style = note(task, state, width - 17)
+    times = _times(task.seconds, task.estimate_minutes * 60)
+    if not words and not task.seconds:  # the title may have the empty place of the time spent
+        return ends(left, times[7:], width)
+    words = shorten(plain(words), max((width - 17) // 2 - 2, 8))
+    return ends(ends(left, line((words, note_style)), width - 17) if words else left, times, width)
 
 
 def _times(spent: float, planned: float) -> Text:
@@ -162,7 +164,7 @@ def task_detail(task: TaskState, facts: Facts, width: int, height: int) -> list[
 
 def _state_lines(task: TaskState, facts: Facts, width: int) -> list[Text]:
     glyphs = facts.glyphs
-    lines = [fit(line((f"{task.id}  {task.title}", "title")), width)]
+    lines = wrap(f"{task.id}  {task.title}", width, "title", limit=2)
     status = (f"{glyphs.status(task.status)} {task.status}", STATUS_STYLE[task.status])
     tries = f"attempt {task.attempts}" if task.attempts > 1 else ""
     by = f"by {task.operator}" if task.operator else ""
@@ -184,7 +186,7 @@ def _state_lines(task: TaskState, facts: Facts, width: int) -> list[Text]:
     if planned and planned.guards:
         lines.append(line(("guarded by ", "dim"), ", ".join(planned.guards)))
     if planned and planned.deliverables:
-        lines.append(line(("delivers ", "dim"), ", ".join(planned.deliverables)))
+        lines += wrap(f"delivers {', '.join(planned.deliverables)}", width, limit=2)
     return lines
 
 
@@ -207,7 +209,7 @@ def _preview_lines(preview: TaskPreview | Missing | None, width: int, glyphs: Gl
         words = preview.text if preview else ""
         return [heading(glyphs, width, "what it runs"), *wrap(words or "reading..", width, "dim", limit=2)]
     origin = f"what it runs: {preview.file}" if preview.file else "what it runs"
-    lines = [heading(glyphs, width, origin), *wrap(preview.text, width, "dim", limit=2)]
+    lines = [heading(glyphs, width, origin), *wrap(preview.text, width, "dim", limit=3)]
     for number, statement in enumerate(preview.up[:limit], start=1):
         badge = lock_summary(statement, short=True)
         lines.append(ends(line((f"{number} ", "dim"), plain(statement.sql)), badge, width))
