@@ -31,7 +31,8 @@ def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int
     where = f"plan {facts.plan.sha256[:8]}" if facts.plan else ""
     first = line((f" {preview.task_id}  ", "title"), (title, "title"))
     direction = line(("way back ", "warn") if side == DOWN else ("forward ", "ok"), (origin, ""))
-    second = line(" ", direction, ("  " + preview.text if preview.text != f"Runs {file}." else "", "dim"))
+    words = preview.text.removeprefix(f"Runs the statements of {file}, ")  # the file is named beside it
+    second = line(" ", direction, ("  " + words if words != f"Runs {file}." else "", "dim"))
     return [ends(first, line((where + " ", "dim")), width), fit(second, width)]
 
 

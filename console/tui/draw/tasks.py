@@ -12,7 +12,7 @@ from console.sql.model import TaskPreview
 from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar
-from console.tui.draw.base import cell, ends, fit, heading, joined, line, wrap
+from console.tui.draw.base import cell, ends, heading, joined, line, wrap
 from console.tui.draw.frame import STATUS_STYLE, phase_status, phases
 from console.tui.draw.locks import lock_summary
 from console.tui.draw.log import event_line
