@@ -169,10 +169,6 @@ class JournalWorld:
             before = self._runner
             self._use(self._ensure_runner)
             starts += self._runner is not before
-            if died := self.runner_died():
-                text = died.removeprefix("pgferry: ")
-                self._use(lambda conn: commands.answer(conn, command, accepted=False, text=text))
-                return Receipt(False, text)
             time.sleep(0.1)
         return Receipt(True, "sent; no answer yet")
 
