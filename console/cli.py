@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from console import __version__
@@ -19,6 +22,34 @@ exit codes: 0 done; 1 a step or check failed; 2 usage; 3 no connection or privil
 CONNECTION = """\
 The connection is libpq's own: --dsn takes a conninfo string or URI; without it PG* variables, a service file and
 ~/.pgpass are used, as in psql. PGFERRY_ENV names the place (PROD, STAGING, DEV); unknown counts as PROD."""
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type for argparse: a whole number within limits."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(
+                f"{value} is not {f'from {least} to {most}' if most else f'{least} or more'}"
+            )
+        return value
+
+    return read
+
+
+def _rate(text: str) -> float:
+    """A type for argparse: operations a second, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of operations a second")
+    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
 
     demo = add("demo", "a real server, generated data, live traffic and the console on the shipped plan", dsn=False)
-    demo.add_argument("--rows", type=int, default=1_000_000, help="tickers to generate (default 1000000)")
-    demo.add_argument("--traffic", type=float, default=500, metavar="OPS", help="operations/s (default 500; 0: none)")
+    demo.add_argument("--rows", type=_whole(1), default=1_000_000, help="tickers to generate (default 1000000)")
+    demo.add_argument("--traffic", type=_rate, default=500, metavar="OPS", help="operations/s (default 500; 0: none)")
     demo.add_argument("--headless", action="store_true", help="run all phases without a screen")
     demo.add_argument("--and-back", action="store_true", help="with --headless: then roll back to the start")
     demo.add_argument("--keep", type=Path, metavar="DIR", help="keep the server's data in DIR and use it again")
@@ -90,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
     lint = add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False)
     lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    lint.add_argument("--pg", type=int, default=18, metavar="MAJOR", help="server version (default 18)")
+    lint.add_argument("--pg", type=_whole(13, 18), default=18, metavar="MAJOR", help="server version (default 18)")
     formats(lint)
 
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
@@ -167,6 +198,8 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; every FerryError becomes one clear message and its exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows ?, and nothing stops
+        sys.stdout.reconfigure(errors="replace")
     if args.command is None:
         parser.print_help()
         return 0
@@ -181,6 +214,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"pgferry: {plain(f'The system refused: {error.strerror or error}{place}.')}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 
 from console.commands.settings import Settings
 from console.commands.world import JournalWorld, PaperWorld, finished
@@ -13,7 +12,9 @@ from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
 from console.headless.follow import Follower
 from console.headless.report import report_json, report_markdown, report_text, status_text
-from console.journal.state import RunState, RunStatus, Verb
+from console.headless.words import duration, safe, to_json
+from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
+from console.plan import order
 from console.plan.load import load_plan
 from console.plan.model import Plan
 
@@ -66,6 +67,18 @@ def outcome(state: RunState) -> int:
     return EXIT.get(state.status, 1)
 
 
+def _refuse_second_operator(state: RunState) -> None:
+    """A second apply must not quietly change the goal of a run that somebody else watches."""
+    lease = state.lease
+    if lease is not None and lease.alive:
+        raise Refused(
+            f"{lease.holder} already runs this: process {lease.pid} on {lease.host}, since"
+            f" {lease.since:%Y-%m-%d %H:%M:%S}, last heard {duration(lease.age_s)} ago.",
+            state="Nothing was changed.",
+            do="Watch it with 'pgferry attach', pause it, or wait until it stops.",
+        )
+
+
 def _with_world(settings: Settings, plan: Plan | None, work: Callable[[JournalWorld], int], *, control: bool) -> int:
     world = JournalWorld(settings, plan, control=control)
     try:
@@ -77,26 +90,42 @@ def _with_world(settings: Settings, plan: Plan | None, work: Callable[[JournalWo
 def apply(settings: Settings, until: str, output: str) -> int:
     """Run forward without a screen; returns when the goal is reached or the run stops."""
 
+    plan = the_plan(settings)
+    order.until(plan, until)  # an unknown goal is told before anything is written
+
     def work(world: JournalWorld) -> int:
+        _refuse_second_operator(world.state())
         _ask(world, Verb.START, until=until)
         state = follow(world)
         out(report_json(state) if output == "json" else report_text(state))
         code = outcome(state)
         return 0 if code == 6 and state.status is RunStatus.WAITING and until != "end" and not state.error else code
 
-    return _with_world(settings, the_plan(settings), work, control=True)
+    return _with_world(settings, plan, work, control=True)
+
+
+def _preview_words(preview: RollbackPreview) -> str:
+    """What going back would do, line by line."""
+    lines = [f"{n:3}  {step.task_id}  {step.text}" for n, step in enumerate(preview.steps, 1)]
+    lines += [*preview.facts, *(f"keeps: {kept}" for kept in preview.keeps)]
+    lines.append("loses: " + ("; ".join(preview.loses) or "nothing"))
+    lines += [f"type {preview.needs_typing} to accept the loss (--typed)"] if preview.needs_typing else []
+    lines += [f"impossible: {preview.impossible}"] if preview.impossible else []
+    return "\n".join(safe(line) for line in lines)
 
 
 def rollback(settings: Settings, to: str, typed: str, output: str, *, show: bool) -> int:
     """Show what going back would do (``show``), or do it and wait for its end."""
 
+    plan = the_plan(settings)
+    order.rollback_order(plan, to)  # an unknown target is told before anything is written
+
     def work(world: JournalWorld) -> int:
         preview = world.rollback_preview(to)
-        lines = [f"{n:3}  {step.task_id}  {step.text}" for n, step in enumerate(preview.steps, 1)]
-        print("\n".join([*lines, *preview.facts]), file=sys.stderr)
-        print("loses: " + ("; ".join(preview.loses) or "nothing"), file=sys.stderr)
         if show:
+            out(to_json(preview) if output == "json" else _preview_words(preview))
             return 0
+        print(_preview_words(preview), file=sys.stderr)
         _ask(world, Verb.ROLLBACK, to=to, typed=typed)
         state = follow(world)
         out(report_json(state) if output == "json" else status_text(state))
@@ -104,7 +133,7 @@ def rollback(settings: Settings, to: str, typed: str, output: str, *, show: bool
             return 0
         return outcome(state)
 
-    return _with_world(settings, the_plan(settings), work, control=not show)
+    return _with_world(settings, plan, work, control=not show)
 
 
 def command(settings: Settings, verb: Verb, **args: object) -> int:
@@ -176,20 +205,26 @@ def run_checks(settings: Settings, phase: str, output: str) -> int:
     """Run the plan's checks now, outside any task; exit code 1 if an error check failed."""
     from console.engine.checks import run_check
     from console.engine.session import Session, Wishes
+    from console.journal.connect import connect
     from console.journal.lease import Fence
 
     plan = the_plan(settings)
-    session = Session(plan, settings.dsn, 0, Fence(0, 0), settings.operator, Wishes())
     chosen = [check for check in plan.checks if not phase or check.phase == phase]
     if not chosen:
-        raise UsageError(f"The plan has no checks of phase {phase}.")
+        known = ", ".join(sorted({check.phase for check in plan.checks if check.phase}))
+        raise UsageError(
+            f"The plan has no checks of phase {phase}." if phase else "The plan has no checks.",
+            do=f"Phases with checks: {known}." if known else "",
+        )
+    # A runner waits for a lost server; a command does not: what is wrong with the connection is told at once.
+    connect(settings.dsn, application_name="pgferry check", read_only=True).close()
+    session = Session(plan, settings.dsn, 0, Fence(0, 0), settings.operator, Wishes())
     results = [result for check in chosen for result in run_check(session, check)]
     session.drop()
     if output == "json":
-        out([asdict(r) for r in results])
+        out(to_json(results))
     else:
         for r in sorted(results, key=lambda r: r.ok):
-            print(
-                f"{'ok  ' if r.ok else 'FAIL' if r.severity == 'error' else 'warn'}  {r.check_id:40} {r.title}: {r.actual} (expected {r.expected})"
-            )
+            word = "ok  " if r.ok else "FAIL" if r.severity == "error" else "warn"
+            out(safe(f"{word}  {r.check_id:40} {r.title}: {r.actual} (expected {r.expected})"))
     return int(any(not r.ok and r.severity == "error" for r in results))

@@ -9,6 +9,7 @@ from console.commands.previews import Previews
 from console.commands.settings import Settings
 from console.errors import PlanError, UsageError
 from console.headless.plan_text import plan_json, plan_markdown, plan_text
+from console.headless.words import safe
 from console.journal.connect import connect
 from console.sql.analyse import read_file
 from console.sql.inverse import inverse
@@ -52,12 +53,12 @@ def lint(files: list[Path], server_major: int, output: str) -> int:
     else:
         for statement in found:
             locks = ", ".join(f"{lock.mode} on {lock.object} ({lock.basis})" for lock in statement.locks) or "no locks"
-            print(f"{statement.file}:{statement.line}: {statement.kind}: {locks}; {statement.blocks}")
+            out(safe(f"{statement.file}:{statement.line}: {statement.kind}: {locks}; {statement.blocks}"))
             for hazard in statement.hazards:
-                print(
-                    f"    {hazard.code}: {hazard.message}"
-                    + (f"\n        safer: {hazard.safer}" if hazard.safer else "")
-                )
+                out(safe(f"    {hazard.code}: {hazard.message}"))
+                if hazard.safer:
+                    form = safe(hazard.safer, keep_newlines=True).splitlines()
+                    out("        safer: " + "\n               ".join(form))
     return int(any(statement.hazards for statement in found))
 
 
@@ -72,6 +73,9 @@ def new_down(path: Path) -> int:
         lines.append(
             f"{back.rstrip(';')};" if back else f"-- line {piece.line}: no way back could be derived for: {piece.kind}"
         )
-    goal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        goal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{goal} cannot be written: {error.strerror}.", state="Nothing was written.") from None
     out(str(goal))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -30,17 +31,27 @@ def connect(
     Sessions never idle in a transaction and notice a lost client. ``read_only`` is enforced by the server.
     Raises ConnectionFailed.
     """
+    _refuse_split_password(conninfo)
     try:
         conn: Conn = psycopg.connect(
             conninfo, autocommit=True, application_name=application_name, fallback_application_name="pgferry"
         )
     except psycopg.ProgrammingError as error:
         raise ConnectionFailed(
-            f"The connection string cannot be read: {_first_line(error)}.",
-            do="See 'Connection Strings' in libpq's manual.",
+            f"The connection string cannot be read: {_unquoted(_first_line(error))}.",
+            state="Nothing was changed.",
+            do="See 'Connection Strings' in libpq's manual; quote values with spaces.",
         ) from None
     except psycopg.OperationalError as error:
         raise _connection_failed(error) from None
+    try:
+        return _settled(conn, autocommit=autocommit, read_only=read_only)
+    except psycopg.OperationalError as error:  # lost again at once
+        conn.close()
+        raise _connection_failed(error) from None
+
+
+def _settled(conn: Conn, *, autocommit: bool, read_only: bool) -> Conn:
     version = conn.info.server_version
     if version < MIN_VERSION:
         conn.close()
@@ -57,6 +68,23 @@ def connect(
         conn.execute("SET default_transaction_read_only = on")
     conn.autocommit = autocommit
     return conn
+
+
+def _refuse_split_password(conninfo: str) -> None:
+    """A bare @ or / in the password of a URI makes its rest the host, which errors would then show."""
+    head = conninfo.partition("://")[2].partition("?")[0]
+    authority, _, path = head.partition("/")
+    if authority.count("@") > 1 or ("@" in path and ":" in authority and "@" not in authority):
+        raise ConnectionFailed(
+            "The connection URI has more than one @, or a / before it: part of the password would be taken as the host.",
+            state="Nothing was changed.",
+            do="Write @ as %40 and / as %2F in it, or keep the password in ~/.pgpass.",
+        )
+
+
+def _unquoted(message: str) -> str:
+    """libpq's words without the parts of the string it quotes: they may be parts of a password."""
+    return re.sub('".*"', "(...)", message.replace('"="', "="))
 
 
 def _first_line(error: Exception) -> str:
