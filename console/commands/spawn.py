@@ -8,10 +8,17 @@ import sys
 from pathlib import Path
 
 from console.commands.settings import state_folder
+from console.engine.session import RECONNECT_SECONDS
 
 
 def start_runner(
-    conninfo: str, plan_dir: Path, run_id: int, operator: str, *, takeover: bool = False
+    conninfo: str,
+    plan_dir: Path,
+    run_id: int,
+    operator: str,
+    *,
+    takeover: bool = False,
+    patience_s: float = RECONNECT_SECONDS,
 ) -> subprocess.Popen[str]:
     """Start a runner; its orders, which may hold a password, go through a pipe and never into its arguments."""
     folder = state_folder()
@@ -24,7 +31,7 @@ def start_runner(
     assert process.stdin is not None
     orders = {
         "conninfo": conninfo, "plan": str(plan_dir.absolute()), "run_id": run_id, "operator": operator,
-        "takeover": takeover,
+        "takeover": takeover, "patience_s": patience_s,
     }  # fmt: skip
     process.stdin.write(json.dumps(orders) + "\n")
     process.stdin.close()

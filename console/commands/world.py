@@ -16,6 +16,7 @@ from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
 from console.commands.spawn import log_file, start_runner
 from console.engine import rollback
+from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
 from console.journal import commands, events, lease, read, runs, schema, traffic
@@ -27,6 +28,7 @@ from console.tui.ports import Receipt
 
 T = TypeVar("T")
 ANSWER_SECONDS = 20.0
+DEMO_PATIENCE_SECONDS = 5.0  # the demo's server goes with the demo: its runner must not wait for it
 STARTS = 3  # runners that may end without an answer to a command before it is withdrawn
 ALIVE_SECONDS = 3.0  # a runner not heard of for so long is started anew; a live one keeps its lock and wins
 
@@ -81,6 +83,8 @@ class JournalWorld:
                 ) from None
             except psycopg.errors.ReadOnlySqlTransaction:
                 raise Refused("This console is read-only: the server refuses every write.") from None
+            except psycopg.Error as error:
+                raise FerryError(f"The server answered with an error: {str(error).splitlines()[0]}.") from None
 
     def _find_run(self, conn: Conn) -> int | None:
         if self._run_id is None and schema.installed(conn):
@@ -190,9 +194,16 @@ class JournalWorld:
         if run_id is None:
             if verb is not Verb.START:
                 raise Refused("Nothing was started yet.", do="Start the run first.")
-            schema.install(conn)
-            run_id = self._run_id = runs.create(conn, self._plan, self._settings.operator)
+            run_id = self._begin(conn, self._plan)
         row = runs.get(conn, run_id)
+        if (
+            verb is Verb.START
+            and row is not None
+            and row.status is RunStatus.ROLLED_BACK
+            and row.plan_sha256 != self._plan.sha256
+        ):  # nothing of the old plan stands: the changed one is a new run
+            run_id = self._begin(conn, self._plan)
+            row = runs.get(conn, run_id)
         assert row is not None
         if row.plan_sha256 != self._plan.sha256:
             raise PlanError(
@@ -201,6 +212,19 @@ class JournalWorld:
                 do="Restore the reviewed files, or roll back with them first.",
             )
         return commands.send(conn, run_id, verb, args, actor=self._settings.operator)
+
+    def _begin(self, conn: Conn, plan: Plan) -> int:
+        """A new run of the plan. Raises ConnectionFailed on a server the plan is not for."""
+        major = conn.info.server_version // 10000
+        if not plan.server_min <= major <= plan.server_max:
+            raise ConnectionFailed(
+                f"The server is PostgreSQL {major}; the plan is for {plan.server_min} to {plan.server_max}.",
+                state="Nothing was changed.",
+                do="Choose another server, or have the plan reviewed for this version ([server] in plan.toml).",
+            )
+        schema.install(conn)
+        self._run_id = runs.create(conn, plan, self._settings.operator)
+        return self._run_id
 
     def _ensure_runner(self, conn: Conn) -> None:
         assert self._plan is not None
@@ -212,7 +236,10 @@ class JournalWorld:
             return
         if not commands.pending(conn, self._run_id) or self.runner_died():
             return
-        self._runner = start_runner(self._settings.dsn, self._plan.root, self._run_id, self._settings.operator)
+        patience = DEMO_PATIENCE_SECONDS if self._settings.environment == "DEMO" else RECONNECT_SECONDS
+        self._runner = start_runner(
+            self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, patience_s=patience
+        )
 
     def runner_died(self) -> str:
         """What the runner we started said when it ended in the middle of a run; empty while all is well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -14,8 +15,8 @@ import psycopg
 
 from console.engine import rollback, tasks
 from console.engine.control import Control
-from console.engine.session import Interrupted, Session, Wishes
-from console.errors import FerryError, PlanError
+from console.engine.session import RECONNECT_SECONDS, Interrupted, Session, Wishes
+from console.errors import ConnectionFailed, FerryError, PlanError
 from console.journal import commands, events, lease, runs
 from console.journal.connect import connect
 from console.journal.state import RunStatus, TaskStatus
@@ -167,7 +168,15 @@ class Runner:
         return bool(row and row[0])
 
 
-def carry(conninfo: str, plan: Plan, run_id: int, operator: str, *, takeover: bool = False) -> RunStatus:
+def carry(
+    conninfo: str,
+    plan: Plan,
+    run_id: int,
+    operator: str,
+    *,
+    takeover: bool = False,
+    patience_s: float = RECONNECT_SECONDS,
+) -> RunStatus:
     """Take the lease and work until there is nothing to do; commands that arrive while leaving are not lost.
 
     Raises Refused when someone else runs it, LeaseLost when someone took it over, ConnectionFailed.
@@ -184,7 +193,7 @@ def carry(conninfo: str, plan: Plan, run_id: int, operator: str, *, takeover: bo
         )
     while True:
         fence = lease.acquire(control_conn, run_id, operator, takeover=takeover)
-        session = Session(plan, conninfo, run_id, fence, operator, Wishes())
+        session = Session(plan, conninfo, run_id, fence, operator, Wishes(), patience_s)
         control = Control(session, control_conn)
         if threading.current_thread() is threading.main_thread():
             _obey_signals(session)
@@ -198,7 +207,8 @@ def carry(conninfo: str, plan: Plan, run_id: int, operator: str, *, takeover: bo
             control_conn = control.conn
             session.drop()
             if not session.wishes.lost.is_set() and not control_conn.closed:
-                lease.release(control_conn, session.fence)
+                with contextlib.suppress(psycopg.OperationalError):  # the server is gone, and the lease with it
+                    lease.release(control_conn, session.fence)
         row = runs.get(control_conn, run_id)  # a command may have been obeyed after the worker had stopped looking
         if not commands.pending(control_conn, run_id) and (row is None or row.status in EXIT):
             control_conn.close()
@@ -228,11 +238,19 @@ def main() -> int:
     try:
         plan = load_plan(Path(orders["plan"]))
         status = carry(
-            orders["conninfo"], plan, orders["run_id"], orders["operator"], takeover=orders.get("takeover", False)
+            orders["conninfo"],
+            plan,
+            orders["run_id"],
+            orders["operator"],
+            takeover=orders.get("takeover", False),
+            patience_s=orders.get("patience_s", RECONNECT_SECONDS),
         )
     except FerryError as error:
-        print(f"pgferry: {error}", file=sys.stderr)
+        print(f"pgferry: {plain(str(error))}", file=sys.stderr)
         return error.exit_code
+    except psycopg.OperationalError as error:
+        print(f"pgferry: the server is gone: {plain(str(error)).splitlines()[0]}", file=sys.stderr)
+        return ConnectionFailed.exit_code
     return EXIT.get(status, 1)
 
 

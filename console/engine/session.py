@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from console.errors import FerryError, LeaseLost
+from console.errors import ConnectionFailed, FerryError, LeaseLost
 from console.journal import events, lease, runs
 from console.journal.connect import Conn, connect
 from console.journal.lease import Fence
 from console.plan.model import Mapping, Plan, TableName
 
 T = TypeVar("T")
+LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # what a lost connection is raised as, among other things
+_ENDED = (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown)  # said just before the server hangs up
 RECONNECT_SECONDS = 600.0  # how long a lost server is waited for before the run stops
 
 
@@ -62,6 +64,7 @@ class Session:
     fence: Fence
     operator: str
     wishes: Wishes
+    patience_s: float = RECONNECT_SECONDS
     _conn: Conn | None = None
 
     @property
@@ -73,35 +76,46 @@ class Session:
 
     def open(self, what: str) -> Conn:
         """A further connection with the settings every one of ours has."""
-        deadline = time.monotonic() + RECONNECT_SECONDS
+        deadline = time.monotonic() + self.patience_s
         wait = 0.2
         while True:
             try:
-                conn = connect(self.conninfo, application_name=f"pgferry run {self.run_id} {what}")
-                break
+                return self._connect(what)
             except FerryError:
                 if time.monotonic() > deadline:
                     raise
                 self.wishes.sleep(wait)
                 wait = min(wait * 1.5, 5.0)
-        for setting in (
-            "SET timezone = 'UTC'",  # keys are kept as text: the same in every session
-            "SET datestyle = 'ISO, MDY'",
-            "SET statement_timeout = 0",
-            "SET client_min_messages = warning",
-        ):
-            conn.execute(setting)
+
+    def _connect(self, what: str) -> Conn:
+        conn = connect(self.conninfo, application_name=f"pgferry run {self.run_id} {what}")
+        try:
+            for setting in (
+                "SET timezone = 'UTC'",  # keys are kept as text: the same in every session
+                "SET datestyle = 'ISO, MDY'",
+                "SET statement_timeout = 0",
+                "SET client_min_messages = warning",
+            ):
+                conn.execute(setting)
+        except psycopg.OperationalError as error:
+            conn.close()
+            raise ConnectionFailed(f"The connection was lost at once: {str(error).strip()}.") from None
         return conn
 
-    def lost(self) -> bool:
-        """Whether the work connection broke; it is then opened anew on next use."""
-        return self._conn is None or self._conn.closed or self._conn.broken
+    def lost(self, error: Exception | None = None) -> bool:
+        """Whether the work connection broke (``error``: what it raised); after ``drop`` it is opened anew on next use."""
+        return self._conn is None or is_lost(self._conn, error)
 
     def drop(self) -> None:
         """Forget the work connection."""
         if self._conn is not None and not self._conn.closed:
             self._conn.close()
         self._conn = None
+
+    def connected_again(self, task_id: str = "") -> None:
+        """After a loss: forget the old connection and say so on a new one. Raises ConnectionFailed after a while."""
+        self.drop()
+        self.event("run", "connected again after the connection was lost", task_id=task_id)
 
     def hold(self, conn: Conn) -> None:
         """Assert inside a transaction that the lease is ours."""
@@ -126,14 +140,18 @@ class Session:
         return TableName(self.plan.archive_schema, mapping.old.name) if row and row[0] else mapping.old
 
 
+def is_lost(conn: Conn, error: Exception | None = None) -> bool:
+    """Whether the connection broke, or ``error`` says that the server is ending it."""
+    return conn.closed or conn.broken or isinstance(error, _ENDED)
+
+
 def retry_lost(session: Session, work: Callable[[], T]) -> T:
     """Run ``work``; when the connection is lost in it, connect again and run it again. It must be safe to repeat."""
     while True:
         try:
             return work()
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if not session.lost() and not isinstance(error, psycopg.errors.AdminShutdown):
+        except LOST as error:
+            if not session.lost(error):
                 raise
-            session.drop()
             session.wishes.check()
-            session.event("run", "connected again after the connection was lost")
+            session.connected_again()
