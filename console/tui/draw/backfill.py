@@ -9,7 +9,7 @@ from rich.text import Text
 from console.journal.state import Progress, RunState
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
-from console.tui.draw.base import cell, ends, fill, fit, heading, line, wrap
+from console.tui.draw.base import cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
 from console.tui.facts import Facts
 from console.tui.glyphs import Glyphs
 
@@ -22,9 +22,8 @@ def screen(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
     state = facts.state
     if state is None or not state.progress:
         return fill(_none_yet(facts), width, height)
-    lines: list[Text] = []
-    for index, progress in enumerate(state.progress):
-        lines += _entry(progress, index == chosen and len(state.progress) > 1, width, facts.glyphs)
+    lines = _listing(state.progress, chosen, (width, max(height // 4, 4)), facts.glyphs)
+    lines += _entry(state.progress[chosen], width, facts.glyphs)
     lines += _settings(state.progress[chosen], width, facts)
     lines += _signals(state.progress[chosen], width, facts.glyphs)
     lines += _rejects(state.rejects, state.progress[chosen], width, facts.glyphs)
@@ -39,20 +38,43 @@ def _none_yet(facts: Facts) -> list[Text]:
     return lines + [line("   ", f"{task.id}  {task.title}") for task in tasks]
 
 
-def _entry(progress: Progress, chosen: bool, width: int, glyphs: Glyphs) -> list[Text]:
-    mark = (glyphs.cursor, "mark") if chosen else " "
-    left = "finished" if progress.finished else numbers.eta(progress.eta_low_s, progress.eta_high_s)
+def _listing(items: Sequence[Progress], chosen: int, size: tuple[int, int], glyphs: Glyphs) -> list[Text]:
+    """A line for each copy and comparison, as many as fit around the chosen one; nothing where there is only one."""
+    width, height = size
+    if len(items) < 2:
+        return []
+    room = min(height, len(items))
+    top = scrolled(0, chosen, len(items), room)
+    lines = []
+    for index, item in enumerate(items[top : top + room], start=top):
+        style = "ok" if item.finished else "run"
+        left = line(cell(item.task_id, 8, "dim"), " ", cell(item.what, 8), item.target)
+        right = line(cell(numbers.percent(item.share), 7, right=True), "  ", cell(_left(item), 14, style))
+        text = ends(left, right, width - 1)
+        if index == chosen:
+            text.stylize("cursor")
+        lines.append(line((glyphs.cursor, "mark") if index == chosen else " ", text))
+    return [*lines, rule(glyphs, width, span(top, room, len(items)))]
+
+
+def _left(progress: Progress) -> str:
+    return "finished" if progress.finished else numbers.eta(progress.eta_low_s, progress.eta_high_s)
+
+
+def _entry(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+    mark = " "
     names = f"{progress.what} {progress.source} to {progress.target}"
     if progress.what == "compare":
         names = f"compare {progress.source} with {progress.target}"
-    first = ends(line(mark, (names, "title")), line((left + " ", "ok" if progress.finished else "run")), width)
+    left = line((_left(progress) + " ", "ok" if progress.finished else "run"))
+    first = ends(line(mark, (names, "title")), left, width)
     share = cell(numbers.percent(progress.share), 8, right=True)
     second = line(mark, bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
     rejected = f"{numbers.count(progress.rows_rejected)} rejected"
     done = f"{numbers.count(progress.rows_done)} of {numbers.count(progress.rows_total)} rows read"
     wrote = f"{numbers.count(progress.rows_written)} written, " if progress.what == "copy" else ""
     third = line(mark, f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
-    return [first, second, fit(third, width), line()]
+    return [first, second, fit(third, width)]
 
 
 def _fact(name: str, value: str, more: str = "", style: str = "") -> Text:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from console.journal.state import Latency, Progress, RunState, RunStatus, Session, Signal, StatementState, Traffic
+from console.journal.state import (
+    Latency,
+    Progress,
+    RunState,
+    RunStatus,
+    Session,
+    Signal,
+    StatementState,
+    TaskStatus,
+    Traffic,
+)
 from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import Part, cell, ends, fit, joined, line, wrap
-from console.tui.draw.tasks import first_words
+from console.tui.draw.tasks import first_words, note
 from console.tui.facts import Facts, is_active, runner_lost
 from console.tui.glyphs import Glyphs
 
@@ -61,11 +71,17 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
         what = f"{current.id} waits: {current.blocked_on}"
         return [line(" ", (item, "warn")) for item in (*_two(what, width - 2), asks) if item]
     if current is not None:
-        lines = [line(" ", (f"{current.id} {current.title}", "title"), ("  " + current.note if current.note else ""))]
+        said = note(current, state, width)[0]
+        lines = [line(" ", (f"{current.id} {current.title}", "title"), (f"  {said}" if said != "running" else ""))]
         last = next((item for item in reversed(state.statements) if item.task_id == current.id), None)
         if last is not None:
             lines.append(statement_line(last, width))
         return lines
+    left = [task for task in state.tasks if task.status is TaskStatus.DEFERRED and task.irreversible]
+    if state.status is RunStatus.DONE and left:
+        how = "c asks for it" if facts.can_control else "an operator decides"
+        words = f"Left for you: {left[0].id} {left[0].title}. It has no way back; {how}."
+        return [_standing(state, facts), *(line(" ", item) for item in wrap(words, width - 2, "dim", limit=2))]
     return [_standing(state, facts)]
 
 
@@ -74,7 +90,7 @@ def _two(text: str, width: int) -> list[str]:
 
 
 def _standing(state: RunState, facts: Facts) -> Text:
-    last = next((task for task in reversed(state.tasks) if task.finished_at), None)
+    last = next((task for task in reversed(state.tasks) if task.status is TaskStatus.COMPLETED), None)
     after = f" after {last.id}" if last else ""
     ready = "s continues to a point you choose." if facts.can_control else ""
     match state.status:
@@ -88,6 +104,8 @@ def _standing(state: RunState, facts: Facts) -> Text:
             return line(" ", ("Paused", "warn"), f"{after}. ", "space resumes." if facts.can_control else "")
         case RunStatus.WAITING:
             return line(" ", ("Stopped where you chose", "warn"), f"{after}. ", ready)
+        case RunStatus.ROLLING_BACK:
+            return line(" ", ("Rolling back: ", "warn"), f"{last.id} {last.title} is next" if last else "all is undone")
         case _:
             return line(" ", (state.status.value, "dim"), after)
 
@@ -171,16 +189,22 @@ def session_words(session: Session) -> str:
 def traffic_line(traffic: Traffic, glyphs: Glyphs, width: int) -> Text:
     """The applications in one line: how much they do, how slow it is now against before, errors."""
     now, before, during = traffic.now, traffic.before, traffic.during
+    if not now.operations and during.operations:  # the run has ended, or the applications are silent
+        parts: list[Part] = [f"applications, while it ran: {numbers.short(during.operations)} operations"]
+        parts.append(f"p99 {numbers.ms(during.p99_ms)} (before {numbers.ms(before.p99_ms)})")
+        return joined([*parts, _errors(during.errors)], glyphs)
     slower = before.p99_ms > 0 and now.p99_ms > 2 * before.p99_ms
-    parts: list[Part] = [
+    parts = [
         f"applications: {numbers.short(now.operations / 5)} operations/s",
         (f"p99 {numbers.ms(now.p99_ms)} (before {numbers.ms(before.p99_ms)})", "warn" if slower else ""),
     ]
     if width >= 100 and during.operations:
         parts.append(f"slowest {numbers.ms(during.max_ms)}")
-    errors = during.errors
-    parts.append((f"{numbers.count(errors)} errors", "bad") if errors else ("no errors", "ok"))
-    return joined(parts, glyphs)
+    return joined([*parts, _errors(during.errors)], glyphs)
+
+
+def _errors(errors: int) -> Part:
+    return (f"{numbers.count(errors)} errors", "bad") if errors else ("no errors", "ok")
 
 
 def latency_row(name: str, latency: Latency, width: int) -> Text:

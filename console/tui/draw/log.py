@@ -23,9 +23,9 @@ KIND_STYLE = {
 }
 
 
-def event_line(event: Event, width: int) -> Text:
-    """An event in a narrow place: time and words."""
-    task = f"{event.task_id} " if event.task_id and event.task_id not in event.text else ""
+def event_line(event: Event, width: int, *, own: bool = False) -> Text:
+    """An event in a narrow place: time, task (not in the task's ``own`` log) and words."""
+    task = f"{event.task_id} " if event.task_id and event.task_id not in event.text and not own else ""
     return fit(line((f"{numbers.clock(event.at)} {task}", "dim"), (event.text, KIND_STYLE.get(event.kind, ""))), width)
 
 

@@ -15,6 +15,7 @@ from console.tui.draw.source import first_line, numbered
 from console.tui.facts import Facts
 from console.tui.glyphs import Glyphs
 
+MORE = 3  # lines of checks in the header
 UP = "up"
 DOWN = "down"
 
@@ -25,15 +26,19 @@ def statements(preview: TaskPreview, side: str) -> tuple[Statement, ...]:
 
 
 def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int) -> list[Text]:
-    """Two lines: the task and its file; what it does."""
+    """The task and its file, what it does, and a line for each of its first checks."""
     file = preview.file if side == UP else preview.down_file
     origin = file or ("made from the mapping" if preview.derived else "")
     where = f"plan {facts.plan.sha256[:8]}" if facts.plan else ""
     first = line((f" {preview.task_id}  ", "title"), (title, "title"))
     direction = line(("way back ", "warn") if side == DOWN else ("forward ", "ok"), (origin, ""))
-    words = preview.text.removeprefix(f"Runs the statements of {file}, ")  # the file is named beside it
+    sentence, *checks = preview.text.splitlines() or [""]
+    more = [fit(line("   ", (item, "dim")), width) for item in checks[:MORE]]
+    if len(checks) > MORE:
+        more[-1] = line("   ", (f"and {len(checks) - MORE + 1} more checks", "dim"))
+    words = sentence.removeprefix(f"Runs the statements of {file}, ")  # the file is named beside it
     second = line(" ", direction, ("  " + words if words != f"Runs {file}." else "", "dim"))
-    return [ends(first, line((where + " ", "dim")), width), fit(second, width)]
+    return [ends(first, line((where + " ", "dim")), width), fit(second, width), *more]
 
 
 def statement_rows(
@@ -130,7 +135,7 @@ def stacked(
 def _nothing(preview: TaskPreview, side: str) -> Text:
     if side == DOWN:
         return line(" ", (f"No statements: {preview.no_way_back or 'the engine undoes it'}", "warn"))
-    return line(" ", ("This task runs no statements of its own. ", "dim"), preview.text)
+    return line(" ", ("This task runs no statements of its own.", "dim"))
 
 
 def split(preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int]) -> list[Text]:

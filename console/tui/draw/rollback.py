@@ -104,12 +104,16 @@ def _arranged(
 
 def _steps(steps: Sequence[RollbackStep], detailed: bool, width: int, room: int) -> list[Text]:
     lines: list[Text] = []
-    for number, step in enumerate(steps, start=1):
+    idle = [step for step in steps if not step.statements and step.text.startswith("nothing to undo")]
+    idle = idle if len(idle) > 1 else []  # checks and waits would hide what is done
+    for number, step in enumerate((step for step in steps if step not in idle), start=1):
         right = line((numbers.about(step.seconds) + " ", "dim"))
         left = line((f"{number:>4}  ", "dim"), cell(step.task_id, 9, "accent"), " ", step.text)
         lines.append(ends(left, right, width))
         if detailed:
             lines += [line(" " * 16, first_line(item)) for item in step.statements]
+    if idle:
+        lines.append(line((f"      and {len(idle)} tasks that only looked or waited: nothing to undo", "dim")))
     if len(lines) > room:
         hidden = len(lines) - max(room - 1, 0)
         lines = [

@@ -93,8 +93,10 @@ def note(task: TaskState, state: RunState, room: int) -> tuple[str, str]:
     match task.status:
         case TaskStatus.IN_PROGRESS:
             progress = next((item for item in state.progress if item.task_id == task.id), None)
-            if progress is None or progress.finished:
+            if progress is None:
                 return task.note or "running", "run"
+            if progress.finished:
+                return "finishing", "run"
             eta = numbers.eta(progress.eta_low_s, progress.eta_high_s) if room >= 56 else ""
             return f"{numbers.percent(progress.share)} {eta}".strip(), "run"
         case TaskStatus.BLOCKED:
@@ -147,7 +149,7 @@ def task_detail(task: TaskState, facts: Facts, width: int, height: int) -> list[
     for progress in state.progress:
         if progress.task_id == task.id:
             lines += [heading(glyphs, width, progress.what), *_progress_lines(progress, width, glyphs)]
-    lines += _preview_lines(facts.previews.get(task.id), width, glyphs, max(height // 3, 4))
+    lines += _preview_lines(facts.previews.get(task.id), task.kind, width, glyphs, max(height // 3, 4))
     results = [check for check in state.checks if check.task_id == task.id]
     if results:
         lines.append(heading(glyphs, width, "checks"))
@@ -158,7 +160,7 @@ def task_detail(task: TaskState, facts: Facts, width: int, height: int) -> list[
     room = height - len(lines) - 1
     if events and room > 0:
         lines.append(heading(glyphs, width, "log of this task"))
-        lines += [event_line(event, width) for event in events[-room:]]
+        lines += [event_line(event, width, own=True) for event in events[-room:]]
     return lines
 
 
@@ -204,19 +206,26 @@ def _progress_lines(progress: Progress, width: int, glyphs: Glyphs) -> list[Text
     ]
 
 
-def _preview_lines(preview: TaskPreview | Missing | None, width: int, glyphs: Glyphs, limit: int) -> list[Text]:
+def _preview_lines(
+    preview: TaskPreview | Missing | None, kind: str, width: int, glyphs: Glyphs, limit: int
+) -> list[Text]:
     if preview is None or isinstance(preview, Missing):
         words = preview.text if preview else ""
         return [heading(glyphs, width, "what it runs"), *wrap(words or "reading..", width, "dim", limit=2)]
     origin = f"what it runs: {preview.file}" if preview.file else "what it runs"
-    lines = [heading(glyphs, width, origin), *wrap(preview.text, width, "dim", limit=3)]
+    lines = [heading(glyphs, width, origin)]
+    texts = preview.text.splitlines()
+    for text in texts[:limit]:
+        lines += wrap(text, width, "dim", limit=3 if len(texts) < 3 else 2)
     for number, statement in enumerate(preview.up[:limit], start=1):
         badge = lock_summary(statement, short=True)
         lines.append(ends(line((f"{number} ", "dim"), plain(statement.sql)), badge, width))
     if len(preview.up) > limit:
         lines.append(line((f"and {len(preview.up) - limit} more: 2 shows all", "dim")))
     if not preview.no_way_back:
-        lines.append(line(("way back ", "dim"), preview.down_file or "derived from the mapping"))
+        undo = "nothing to undo" if kind in ("check", "gate", "drain") else "the engine undoes it: u shows how"
+        words = preview.down_file or ("made from the mapping" if preview.down else undo)
+        lines.append(line(("way back ", "dim"), words))
     return lines
 
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 from rich.text import Text
 
 from console.tui.draw import activity, backfill, checks, log
-from console.tui.draw.base import fill, line, scrolled, span
+from console.tui.draw.base import fill, line, rule, scrolled, span, wrap
 from console.tui.facts import Facts
 from console.tui.views.base import Size, View
 
 
 class BackfillView(View):
-    """Screen 3: the copies, and the settings of the one under the cursor."""
+    """Screen 3: the copies, and the settings of the one under the cursor; follows what runs until it is moved."""
 
     name = "backfill"
     title = "Backfill"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.following = True
+
+    def settle(self, facts: Facts) -> None:
+        progress = facts.state.progress if facts.state else ()
+        if self.following:
+            self.cursor = next((i for i, item in enumerate(progress) if not item.finished), 0)
+        super().settle(facts)
+
+    def move(self, lines: int, facts: Facts) -> None:
+        self.following = False
+        super().move(lines, facts)
 
     def count(self, facts: Facts) -> int:
         return backfill.count_of(facts.state)
@@ -102,6 +116,11 @@ class LogView(View):
         events = log.matching(facts.state.events if facts.state else (), self.words)
         if not events:
             return fill([line(), line(" ", ("Nothing to show.", "dim"))], width, height)
+        below: list[Text] = []
+        if not self.following:  # the chosen line in full
+            words = wrap(events[self.cursor].text, width - 2, limit=3)
+            below = [rule(facts.glyphs, width), *(line(" ", item) for item in words)]
+            height -= len(below)
         self._top = scrolled(self._top, self.cursor, len(events), height)
         self._sight = span(self._top, height, len(events))
         lines: list[Text] = []
@@ -111,4 +130,4 @@ class LogView(View):
             if selected:
                 text.stylize("cursor")
             lines.append(line((facts.glyphs.cursor, "mark") if selected else " ", text))
-        return fill(lines, width, height)
+        return [*fill(lines, width, height), *fill(below, width, len(below))]
