@@ -236,6 +236,22 @@ def back_lookups(mapping: Mapping) -> Composed:
     return sql.SQL(" ").join(joins)
 
 
+def spellings(mapping: Mapping) -> dict[str, str]:
+    """Old columns that the way back takes from a lookup -> the new column that says what they resolve to.
+
+    While that stays the same an old row keeps its own spelling; the canonical one is for rows that are new to it.
+    """
+    expressions = {expr.replace('"', "").strip(): name for name, expr in mapping.columns}
+    back = {name: expr.replace('"', "").strip() for name, expr in mapping.back}
+    found = {}
+    for lookup in mapping.lookups:
+        resolved = expressions.get(f"{lookup.name}.{lookup.gives}")
+        for theirs, old in lookup.match:
+            if resolved is not None and back.get(old) == f"{lookup.name}.{theirs}":
+                found[old] = resolved
+    return found
+
+
 def backward(mapping: Mapping, facts: MappingFacts | None, where: Composed) -> Composed:
     """SELECT over new rows ``n`` that meet ``where``: the old columns by name and pgferry_reason (why old refuses)."""
     items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.back]

@@ -205,6 +205,15 @@ END"""
     return _function(mapping, "touch_old", arguments, "void", "", body)
 
 
+def _back_value(mapping: Mapping, name: str) -> Composed:
+    resolved = derive.spellings(mapping).get(name)
+    if resolved is None:
+        return column("b", name)
+    return sql.SQL("CASE WHEN {} IS NOT DISTINCT FROM {} THEN {} ELSE {} END").format(
+        column("w", resolved), column("d", resolved), column("o", name), column("b", name)
+    )
+
+
 def carry_backward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
     """Function: make the old table hold, under one new key, what the new one holds now."""
     names = [name for name, _ in mapping.columns]
@@ -231,7 +240,7 @@ def carry_backward(mapping: Mapping, facts: MappingFacts | None, old: TableName)
     update = (
         sql.SQL("UPDATE {} o SET {} WHERE {}").format(
             table(old),
-            commas(sql.SQL("{} = {}").format(sql.Identifier(n), column("b", n)) for n in rest),
+            commas(sql.SQL("{} = {}").format(sql.Identifier(n), _back_value(mapping, n)) for n in rest),
             old_is,
         )
         if rest
