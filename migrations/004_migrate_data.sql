@@ -1,6 +1,13 @@
--- After the copy: statistics, so that the planner knows the new tables before anything reads them, and the shared
--- sequences put ahead of every id in use (production rows were once loaded with ids of their own).
+-- After the copy: symbols for late pairs; statistics, so that the planner knows the new tables before anything reads
+-- them; the shared sequences put ahead of every id in use (production rows were once loaded with ids of their own).
 -- The copy itself is not here: sync and backfill do it, from the mapping in plan.toml.
+
+-- Pairs that were listed while the copy ran; the comparison carries their rows, which wait among the rejects.
+SELECT refresh_legacy_pairs();
+
+SELECT map_legacy_spellings();
+
+SELECT populate_symbols();
 
 -- One sample slot a pair: 100 (the default) would hide all but the busiest ones.
 ALTER TABLE book_ticker_snapshots_v2 ALTER COLUMN symbol_id SET STATISTICS 1000;
