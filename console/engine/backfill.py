@@ -13,7 +13,7 @@ from console.engine import copy as chunk_copy
 from console.engine import ranges
 from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.pace import Pace, eta_range, rest_seconds
-from console.engine.session import Session
+from console.engine.session import LOST, Session, is_lost
 from console.engine.throttle import Board, LockWaiters, OldestTransaction, ReplicaLag
 from console.errors import StepFailed
 from console.journal import chunks, runs
@@ -181,7 +181,7 @@ class Backfill:
                 if self.shared.held_by:
                     time.sleep(0.1)
                     continue
-                if conn is None or conn.closed:
+                if conn is None:
                     conn = self.session.open("copy")
                 try:
                     if not self._one_chunk(conn):
@@ -192,8 +192,8 @@ class Backfill:
                     psycopg.errors.SerializationFailure,
                 ):
                     time.sleep(0.05)
-                except (psycopg.OperationalError, psycopg.InterfaceError):
-                    if not (conn.closed or conn.broken):
+                except LOST as error:
+                    if not is_lost(conn, error):
                         raise
                     conn.close()
                     conn = None

@@ -87,7 +87,7 @@ class Control:
                 if not self.conn.closed:
                     self.conn.close()
                 self.conn = self.session.open("control")
-                lease.hold_again(self.conn, self.session.fence)
+                lease.beat(self.conn, self.session.fence)
                 return
             except LeaseLost:
                 self.session.wishes.lost.set()

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from console.engine.derive import raw
-from console.engine.session import Session
+from console.engine.session import LOST, Session
 from console.errors import StepFailed
 from console.journal import runs
 from console.journal.connect import Conn
@@ -132,12 +132,11 @@ def run_pieces(
                 else:
                     _run_alone(session, place, left[0], limits, partial=partial)
                 break
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except LOST as error:
                 # Whether it was committed is in the journal: its row and the statement are one transaction.
-                if not session.lost():
+                if not session.lost(error):
                     raise
-                session.drop()
-                session.event("run", "connected again after the connection was lost", task_id=place.task_id)
+                session.connected_again(place.task_id)
 
 
 def _groups(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
@@ -175,7 +174,7 @@ def _run_group(session: Session, place: Place, pieces: list[Piece], limits: Limi
         session.event("ddl", f"passed over, never made: {what}", task_id=place.task_id)
         return
     except psycopg.Error as error:
-        if session.lost():
+        if session.lost(error):
             raise
         raise _failed(session, place, pieces, error) from None
     waited = f" after {tally.attempts} attempts" if tally.attempts > 1 else ""
@@ -223,7 +222,7 @@ def _run_alone(session: Session, place: Place, piece: Piece, limits: Limits, *, 
         runs.statement_status(conn, place, piece.ordinal, "skipped", error=_short(error))
         return
     except psycopg.Error as error:
-        if session.lost():
+        if session.lost(error):
             raise
         raise _failed(session, place, [piece], error) from None
     finally:

@@ -15,10 +15,10 @@ import psycopg
 
 from console.engine import rollback, tasks
 from console.engine.control import Control
-from console.engine.session import RECONNECT_SECONDS, Interrupted, Session, Wishes
-from console.errors import ConnectionFailed, FerryError, PlanError
+from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, is_lost, retry_lost
+from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
 from console.journal import commands, events, lease, runs
-from console.journal.connect import connect
+from console.journal.connect import Conn, connect
 from console.journal.state import RunStatus, TaskStatus
 from console.plan.load import load_plan
 from console.plan.model import Plan, Task
@@ -41,9 +41,9 @@ class Runner:
         while True:
             if not session.wishes.leave:
                 session.wishes.stop.clear()
-            row = runs.get(session.conn, session.run_id)
-            assert row is not None
             try:
+                row = runs.get(session.conn, session.run_id)
+                assert row is not None
                 if row.status is RunStatus.RUNNING:
                     self._forward(row.until)
                 elif row.status is RunStatus.ROLLING_BACK:
@@ -57,6 +57,13 @@ class Runner:
                 if session.wishes.leave:
                     self._set(RunStatus.PAUSED)
                     session.event("run", "paused: the runner was told to stop")
+            except LeaseLost:
+                session.wishes.lost.set()
+                raise
+            except LOST as error:  # between tasks, or where a task could not go on by itself: the journal knows
+                if not session.lost(error):
+                    raise
+                retry_lost(session, session.connected_again)
 
     def _set(self, status: RunStatus, error: str = "") -> None:
         runs.set_status(self.session.conn, self.session.run_id, status, error)
@@ -107,13 +114,18 @@ class Runner:
             session.event("run", str(wait), task_id=task.id)
             return False
         except (FerryError, psycopg.Error, OSError) as error:
-            if session.wishes.lost.is_set():
+            if self._beyond_the_task(error):
                 raise
             self._fail(task, start, error)
             return False
         self._end(task, TaskStatus.COMPLETED, start)
         session.event("task", f"done in {time.monotonic() - start:.1f} s: {task.title}", task_id=task.id)
         return True
+
+    def _beyond_the_task(self, error: Exception) -> bool:
+        """Whether the lease or the connection is gone: no fault of the task, and not to be written down as one."""
+        lease_lost = isinstance(error, LeaseLost) or self.session.wishes.lost.is_set()
+        return lease_lost or (isinstance(error, LOST) and self.session.lost(error))
 
     def _end(self, task: Task, status: TaskStatus, start: float, error: str = "") -> None:
         runs.task_ended(self.session.conn, self.session.run_id, task.id, status, time.monotonic() - start, error=error)
@@ -142,7 +154,7 @@ class Runner:
             except Interrupted:
                 raise
             except (FerryError, psycopg.Error, OSError) as error:
-                if session.wishes.lost.is_set():
+                if self._beyond_the_task(error):
                     raise
                 words = plain(str(error)) or type(error).__name__
                 self._set(RunStatus.FAILED, f"rolling back {task.id}: {words}")
@@ -182,17 +194,14 @@ def carry(
     Raises Refused when someone else runs it, LeaseLost when someone took it over, ConnectionFailed.
     """
     control_conn = connect(conninfo, application_name=f"pgferry run {run_id} control")
-    row = runs.get(control_conn, run_id)
-    if row is None:
-        raise PlanError(f"There is no run {run_id} in this database.")
-    if row.plan_sha256 != plan.sha256:
-        raise PlanError(
-            f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {plan.sha256[:12]}).",
-            state="Nothing was changed.",
-            do="Restore the reviewed files, or roll back with them and start a new run.",
-        )
     while True:
-        fence = lease.acquire(control_conn, run_id, operator, takeover=takeover)
+        try:
+            _refuse_other_plan(control_conn, plan, run_id)
+            fence = lease.acquire(control_conn, run_id, operator, takeover=takeover)
+        except BaseException:
+            control_conn.close()
+            raise
+        takeover = False
         session = Session(plan, conninfo, run_id, fence, operator, Wishes(), patience_s)
         control = Control(session, control_conn)
         if threading.current_thread() is threading.main_thread():
@@ -202,17 +211,47 @@ def carry(
         control.start()
         try:
             status = Runner(session, exports_folder(run_id)).run()
-        finally:
             control.stop()
-            control_conn = control.conn
+            control_conn, more = _part(session, control.conn)
+        except BaseException:
+            control.stop()
+            if not session.wishes.lost.is_set():
+                with contextlib.suppress(psycopg.Error):  # the server is gone, and the lease with it
+                    lease.release(control.conn, session.fence)
+            control.conn.close()
+            raise
+        finally:
             session.drop()
-            if not session.wishes.lost.is_set() and not control_conn.closed:
-                with contextlib.suppress(psycopg.OperationalError):  # the server is gone, and the lease with it
-                    lease.release(control_conn, session.fence)
-        row = runs.get(control_conn, run_id)  # a command may have been obeyed after the worker had stopped looking
-        if not commands.pending(control_conn, run_id) and (row is None or row.status in EXIT):
+        if not more:
             control_conn.close()
             return status
+
+
+def _refuse_other_plan(conn: Conn, plan: Plan, run_id: int) -> None:
+    row = runs.get(conn, run_id)
+    if row is None:
+        raise PlanError(f"There is no run {run_id} in this database.")
+    if row.plan_sha256 != plan.sha256:
+        raise PlanError(
+            f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {plan.sha256[:12]}).",
+            state="Nothing was changed.",
+            do="Restore the reviewed files, or roll back with them and start a new run.",
+        )
+
+
+def _part(session: Session, conn: Conn) -> tuple[Conn, bool]:
+    """Give the lease back, on a new connection where this one is lost; whether there is work again meanwhile."""
+    while True:
+        try:
+            lease.release(conn, session.fence)
+            row = runs.get(conn, session.run_id)  # a command may have been obeyed after the worker stopped looking
+            new_goal = row is not None and row.status not in EXIT
+            return conn, new_goal or bool(commands.pending(conn, session.run_id))
+        except LOST as error:
+            if not is_lost(conn, error):
+                raise
+            conn.close()
+            conn = session.open("control")
 
 
 def _obey_signals(session: Session) -> None:

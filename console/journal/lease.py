@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass
+
+import psycopg
 
 from console.errors import LeaseLost, Refused
 from console.journal.connect import Conn
 from console.journal.state import Lease
 
 HEARTBEAT_SECONDS = 1.0
+IN_FLIGHT_SECONDS = 30.0  # how long a new runner waits for what the server still does for the one before
 STALE_SECONDS = 10.0  # by the server's clock: a heartbeat older than this counts as dead
 _CLASS = 0x70676665  # "pgfe": the class of our advisory locks
 
@@ -39,6 +43,21 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
             else "Another runner is just taking this run."
         )
         raise Refused(who, state="Nothing was changed.", do="Watch it with 'pgferry attach', or wait until it stops.")
+    deadline = time.monotonic() + IN_FLIGHT_SECONDS
+    while True:
+        try:
+            return _take(conn, run_id, holder)
+        except psycopg.errors.LockNotAvailable:  # the server still works on a statement of the runner before
+            if time.monotonic() > deadline:
+                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_CLASS, run_id % 2**31))
+                raise Refused(
+                    f"A statement of the runner before still works after {IN_FLIGHT_SECONDS:.0f} s.",
+                    state="Nothing was changed.",
+                    do="Wait for it, or end its session (its application_name begins with 'pgferry run').",
+                ) from None
+
+
+def _take(conn: Conn, run_id: int, holder: str) -> Fence:
     with conn.transaction():
         conn.execute("SELECT 1 FROM pgferry.run WHERE id = %s FOR UPDATE", (run_id,))
         number = _one(conn, "UPDATE pgferry.run SET fence = fence + 1 WHERE id = %s RETURNING fence", (run_id,))
@@ -74,20 +93,23 @@ def hold(conn: Conn, fence: Fence) -> None:
 
 
 def beat(conn: Conn, fence: Fence) -> None:
-    """Say that the runner lives. Raises LeaseLost."""
+    """Say that the runner lives, and take the advisory lock if ``conn`` does not have it. Raises LeaseLost.
+
+    It is missing on a new connection while the server still ends the old one, and after a takeover while the
+    other runner lives. Only the fence says who runs it.
+    """
     row = conn.execute(
         "UPDATE pgferry.lease SET heartbeat_at = clock_timestamp() WHERE run_id = %s AND fence = %s RETURNING 1",
         (fence.run_id, fence.number),
     ).fetchone()
     if row is None:
         raise LeaseLost("Another runner took this run over.", state="This one stopped writing.")
-
-
-def hold_again(conn: Conn, fence: Fence) -> None:
-    """After a lost connection: the advisory lock again, on the new one. Raises LeaseLost."""
-    if not _one(conn, "SELECT pg_try_advisory_lock(%s, %s)", (_CLASS, fence.run_id % 2**31)):
-        raise LeaseLost("Another runner took this run over.", state="This one stopped writing.")
-    beat(conn, fence)
+    key = (_CLASS, fence.run_id % 2**31)
+    conn.execute(
+        "SELECT pg_try_advisory_lock(%s, %s) WHERE NOT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+        " AND classid = %s AND objid = %s AND pid = pg_backend_pid() AND granted)",
+        (*key, *key),
+    )
 
 
 def release(conn: Conn, fence: Fence) -> None:
