@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from console.tui.views.lists import ChecksView, LogView
 if TYPE_CHECKING:
     from console.tui.shell import Shell
 
+SEEN_SECONDS = 2.0  # a change of speed shows in the journal within this time
 ASKS_FOR_A_PERSON = ("gate", "purge")
 
 
@@ -166,11 +168,12 @@ class Actions:
 
     def _send(self, words: str, verb: Verb, **args: object) -> None:
         self.say(f"{words}: asked..", "dim")
+        done = words if verb is Verb.SPEED else ""  # the runner names settings; the operator reads words
 
         def then(outcome: Outcome) -> None:
             receipt = outcome.value
             if isinstance(receipt, Receipt):
-                self.say(receipt.text, "ok" if receipt.accepted else "bad")
+                self.say(done if done and receipt.accepted else receipt.text, "ok" if receipt.accepted else "bad")
             else:
                 self.say(outcome.error, "bad")
 
@@ -210,8 +213,16 @@ class Actions:
         if running is None:
             self.say("No copy is running: there is no speed to change.")
             return
+        task_id, asked, at = self._asked
+        if task_id == running.task_id and time.monotonic() - at < SEEN_SECONDS:
+            running = replace(running, **asked)  # type: ignore[arg-type]  # the journal does not show the last key yet
         change = step(running)
         if change:
+            self._asked = (
+                running.task_id,
+                {**(asked if task_id == running.task_id else {}), **change},
+                time.monotonic(),
+            )
             self._send(pace.words(change), Verb.SPEED, **change)
         else:
             self.say("That is as far as it goes.")
@@ -347,6 +358,7 @@ class Actions:
             shell.ask(questions.leave(shell.facts, lambda: shell.exit(0)))
 
     _stopping = False
+    _asked: tuple[str, dict[str, int], float] = ("", {}, 0.0)  # the last change of speed: task, settings, when
 
 
 def _write(name: str, text: str) -> Path:

@@ -98,9 +98,13 @@ def works_in(key: Key, view: str) -> bool:
     return not key.where or view in key.where
 
 
-def footer(view: str, control: bool = True) -> tuple[tuple[str, str], ...]:
+def footer(view: str, control: bool = True, paused: bool = False) -> tuple[tuple[str, str], ...]:
     """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last."""
-    shown = [(key.shown, key.label) for key in KEYS if view in key.footer and (control or not key.control)][:6]
+    shown = [
+        (key.shown, "resume" if paused and key.action == "pause" else key.label)
+        for key in KEYS
+        if view in key.footer and (control or not key.control)
+    ][:6]
     return (*shown, ("?", "help"))
 
 

@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import Input
 
+from console.journal.state import RunStatus
 from console.tui import questions
 from console.tui.actions import Actions
 from console.tui.asking import Lane
@@ -143,7 +144,8 @@ class Shell(App[int], inherit_bindings=False):
         state = facts.state
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
-        keys = footer(self.view.name, facts.can_control)
+        paused = state is not None and state.status in (RunStatus.PAUSED, RunStatus.PAUSING)
+        keys = footer(self.view.name, facts.can_control, paused)
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
         if self.question is not None:
@@ -174,7 +176,8 @@ class Shell(App[int], inherit_bindings=False):
         return frame.notice_line(facts.glyphs, width, notice, label)
 
     def on_canvas_resized(self) -> None:
-        self._place_input()
+        if self.prompt:  # moving it lays everything out, and so paints everything, again
+            self._place_input()
         self.want_preview()
         self.redraw()
 

@@ -10,7 +10,8 @@ from console.journal.state import Progress, RunState
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
-from console.tui.facts import Facts
+from console.tui.draw.frame import run_words
+from console.tui.facts import Facts, is_active
 from console.tui.glyphs import Glyphs
 
 STATE_STYLE = {"ok": "ok", "throttling": "warn", "unknown": "warn"}
@@ -22,8 +23,8 @@ def screen(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
     state = facts.state
     if state is None or not state.progress:
         return fill(_none_yet(facts), width, height)
-    lines = _listing(state.progress, chosen, (width, max(height // 4, 4)), facts.glyphs)
-    lines += _entry(state.progress[chosen], width, facts.glyphs)
+    lines = _listing(state, chosen, (width, max(height // 4, 4)), facts.glyphs)
+    lines += _entry(state.progress[chosen], state, width, facts.glyphs)
     lines += _settings(state.progress[chosen], width, facts)
     lines += _signals(state.progress[chosen], width, facts.glyphs)
     lines += _rejects(state.rejects, state.progress[chosen], width, facts.glyphs)
@@ -38,9 +39,10 @@ def _none_yet(facts: Facts) -> list[Text]:
     return lines + [line("   ", f"{task.id}  {task.title}") for task in tasks]
 
 
-def _listing(items: Sequence[Progress], chosen: int, size: tuple[int, int], glyphs: Glyphs) -> list[Text]:
+def _listing(state: RunState, chosen: int, size: tuple[int, int], glyphs: Glyphs) -> list[Text]:
     """A line for each copy and comparison, as many as fit around the chosen one; nothing where there is only one."""
     width, height = size
+    items = state.progress
     if len(items) < 2:
         return []
     room = min(height, len(items))
@@ -49,7 +51,7 @@ def _listing(items: Sequence[Progress], chosen: int, size: tuple[int, int], glyp
     for index, item in enumerate(items[top : top + room], start=top):
         style = "ok" if item.finished else "run"
         left = line(cell(item.task_id, 8, "dim"), " ", cell(item.what, 8), item.target)
-        right = line(cell(numbers.percent(item.share), 7, right=True), "  ", cell(_left(item), 14, style))
+        right = line(cell(numbers.percent(item.share), 7, right=True), "  ", cell(_left(item, state), 14, style))
         text = ends(left, right, width - 1)
         if index == chosen:
             text.stylize("cursor")
@@ -57,16 +59,18 @@ def _listing(items: Sequence[Progress], chosen: int, size: tuple[int, int], glyp
     return [*lines, rule(glyphs, width, span(top, room, len(items)))]
 
 
-def _left(progress: Progress) -> str:
-    return "finished" if progress.finished else numbers.eta(progress.eta_low_s, progress.eta_high_s)
+def _left(progress: Progress, state: RunState) -> str:
+    if progress.finished:
+        return "finished"
+    return numbers.eta(progress.eta_low_s, progress.eta_high_s) if is_active(state) else run_words(state)[0]
 
 
-def _entry(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+def _entry(progress: Progress, state: RunState, width: int, glyphs: Glyphs) -> list[Text]:
     mark = " "
     names = f"{progress.what} {progress.source} to {progress.target}"
     if progress.what == "compare":
         names = f"compare {progress.source} with {progress.target}"
-    left = line((_left(progress) + " ", "ok" if progress.finished else "run"))
+    left = line((_left(progress, state) + " ", "ok" if progress.finished else "run"))
     first = ends(line(mark, (names, "title")), left, width)
     share = cell(numbers.percent(progress.share), 8, right=True)
     second = line(mark, bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
@@ -83,7 +87,7 @@ def _fact(name: str, value: str, more: str = "", style: str = "") -> Text:
 
 def _settings(progress: Progress, width: int, facts: Facts) -> list[Text]:
     lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace")]
-    if not progress.finished:
+    if not progress.finished and is_active(facts.state):
         spark = sparkline(progress.rates, min(width - 40, 40), facts.glyphs)
         lines.append(_fact("rate", f"{numbers.count(round(progress.rate))} rows/s", spark))
     target = f"target {numbers.ms(progress.target_ms)}" if progress.target_ms else ""

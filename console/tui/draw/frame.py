@@ -51,9 +51,10 @@ def band(facts: Facts, width: int) -> Text:
     environment = plain(target.environment).upper() or "PROD"
     known = environment if environment in ("PROD", "STAGING", "DEV", "DEMO") else "PROD"
     right = _clock(facts, state)
-    word = line((f" {environment} ", f"band.{known.lower()}"), "  ")
-    where = plain(f"{target.role}@{target.host}:{target.port}/{target.database}")
-    server, run = f"pg {target.server_version}", f"run {state.run_id}"
+    style = f"band.{known.lower()}" if target.port else "band.word"  # without a server there is nothing to endanger
+    word = line((f" {environment} ", style), "  ")
+    where = plain(f"{target.role}@{target.host}:{target.port}/{target.database}" if target.port else target.database)
+    server, run = f"pg {target.server_version}", f"run {state.run_id}" if state.run_id else "no run yet"
     long, brief = mode(facts)
     left = line()
     for words in (
@@ -105,7 +106,7 @@ def run_words(state: RunState) -> tuple[str, str]:
     waits = state.current is not None and state.current.status is TaskStatus.BLOCKED
     words = {
         RunStatus.NEW: "not started",
-        RunStatus.WAITING: "waiting for you" if waits else "stopped as chosen",
+        RunStatus.WAITING: "waiting for you" if waits else "stopped",
         RunStatus.PAUSING: "pausing after this batch",
     }.get(state.status, state.status.value)
     return words, RUN_STYLE[state.status]

@@ -19,6 +19,7 @@ from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import Part, cell, ends, fit, joined, line, wrap
+from console.tui.draw.frame import run_words
 from console.tui.draw.tasks import first_words, note
 from console.tui.facts import Facts, is_active, runner_lost
 from console.tui.glyphs import Glyphs
@@ -65,7 +66,13 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
     current = state.current
     running = [item for item in state.progress if not item.finished]
     if running and (current is None or running[0].task_id == current.id):
-        return progress_lines(running[0], width, facts.glyphs)
+        if is_active(state):
+            return progress_lines(running[0], width, facts.glyphs)
+        how = "space resumes it." if facts.can_control and state.status is RunStatus.PAUSED else ""
+        stands = line(
+            " ", (f"{run_words(state)[0].capitalize()} in mid copy. ", "warn"), "Every row copied is kept. ", how
+        )
+        return [*progress_lines(running[0], width, facts.glyphs, run_words(state)[0])[:2], stands]
     if current is not None and current.blocked_on:
         asks = "c answers it." if current.kind in ("gate", "purge") and facts.can_control else ""
         what = f"{current.id} waits: {current.blocked_on}"
@@ -110,13 +117,16 @@ def _standing(state: RunState, facts: Facts) -> Text:
             return line(" ", (state.status.value, "dim"), after)
 
 
-def progress_lines(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
-    """A copy or comparison in two lines: the bar with share, rate and ETA; rows, rejects, batch, duty and why."""
+def progress_lines(progress: Progress, width: int, glyphs: Glyphs, stands: str = "") -> list[Text]:
+    """A copy or comparison in two lines: the bar with share, rate and ETA; rows, rejects, batch, duty and why.
+
+    ``stands`` says why it does not move, in the place of rate and ETA.
+    """
     name = shorten(plain(progress.target or progress.mapping), 24 if width < 100 else 34)
     right = line(
         cell(numbers.percent(progress.share), 6, "title", right=True),
-        cell(f"{numbers.short(progress.rate)} rows/s", 14, right=True),
-        cell(numbers.eta(progress.eta_low_s, progress.eta_high_s), 16, right=True),
+        cell("" if stands else f"{numbers.short(progress.rate)} rows/s", 14, right=True),
+        cell(stands or numbers.eta(progress.eta_low_s, progress.eta_high_s), 16, right=True),
         " ",
     )
     spark = f"  {sparkline(progress.rates, 16, glyphs)}" if width >= 110 and progress.rates else ""
@@ -190,8 +200,10 @@ def traffic_line(traffic: Traffic, glyphs: Glyphs, width: int) -> Text:
     """The applications in one line: how much they do, how slow it is now against before, errors."""
     now, before, during = traffic.now, traffic.before, traffic.during
     if not now.operations and during.operations:  # the run has ended, or the applications are silent
-        parts: list[Part] = [f"applications, while it ran: {numbers.short(during.operations)} operations"]
-        parts.append(f"p99 {numbers.ms(during.p99_ms)} (before {numbers.ms(before.p99_ms)})")
+        did = f"{numbers.short(during.operations)} operations, " if width >= 100 else ""
+        parts: list[Part] = [
+            f"applications, while it ran: {did}p99 {numbers.ms(during.p99_ms)} (before {numbers.ms(before.p99_ms)})"
+        ]
         return joined([*parts, _errors(during.errors)], glyphs)
     slower = before.p99_ms > 0 and now.p99_ms > 2 * before.p99_ms
     parts = [

@@ -13,10 +13,10 @@ from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar
 from console.tui.draw.base import cell, ends, heading, joined, line, wrap
-from console.tui.draw.frame import STATUS_STYLE, phase_status, phases
+from console.tui.draw.frame import STATUS_STYLE, phase_status, phases, run_words
 from console.tui.draw.locks import lock_summary
 from console.tui.draw.log import event_line
-from console.tui.facts import Facts, Missing
+from console.tui.facts import Facts, Missing, is_active
 from console.tui.glyphs import Glyphs
 
 
@@ -98,6 +98,8 @@ def note(task: TaskState, state: RunState, room: int) -> tuple[str, str]:
             if progress.finished:
                 return "finishing", "run"
             eta = numbers.eta(progress.eta_low_s, progress.eta_high_s) if room >= 56 else ""
+            if not is_active(state):
+                eta = run_words(state)[0]
             return f"{numbers.percent(progress.share)} {eta}".strip(), "run"
         case TaskStatus.BLOCKED:
             return ("waits for you" if task.kind in ("gate", "purge") else f"waits: {task.blocked_on}"), "warn"
