@@ -12,10 +12,17 @@ JOIN legacy_symbol_names l
     ON l.exchange = o.exchange AND l.symbol_base = o.symbol_base AND l.symbol_quote = o.symbol_quote
     AND l.is_canonical
 LEFT JOIN book_ticker_snapshots_v2 v ON v."timestamp" = o."timestamp" AND v.symbol_id = l.symbol_id
-WHERE v.symbol_id IS NULL
+WHERE (v.symbol_id IS NULL
    OR (v.id, v.bid_price, v.bid_qty, v.ask_price, v.ask_qty, v.sequence_number, v.update_type, v.created_at)
       IS DISTINCT FROM
-      (o.id, o.bid_price, o.bid_qty, o.ask_price, o.ask_qty, o.sequence_number, o.update_type, o.created_at)
+      (o.id, o.bid_price, o.bid_qty, o.ask_price, o.ask_qty, o.sequence_number, o.update_type, o.created_at))
+  -- A pair whose symbol was made a moment ago: its earlier rows wait among the rejects for the next comparison.
+  AND NOT EXISTS (
+      SELECT FROM pgferry.reject r
+      WHERE r.mapping = 'book_ticker' AND r.direction = 'forward' AND v.symbol_id IS NULL
+        AND (r.key->>'timestamp')::timestamptz = o."timestamp"
+        AND (r.key->>'exchange', r.key->>'symbol_base', r.key->>'symbol_quote')
+          = (o.exchange, o.symbol_base, o.symbol_quote))
 LIMIT 20;
 
 -- check: recent_tickers_extra
@@ -45,10 +52,16 @@ JOIN legacy_symbol_names l
     ON l.exchange = o.exchange AND l.symbol_base = o.symbol_base AND l.symbol_quote = o.symbol_quote
     AND l.is_canonical
 LEFT JOIN trade_snapshots_v2 v ON v."timestamp" = o."timestamp" AND v.symbol_id = l.symbol_id AND v.id = o.id
-WHERE v.symbol_id IS NULL
+WHERE (v.symbol_id IS NULL
    OR (v.price, v.quantity, v.side, v.trade_id, v.quote_quantity, v.is_buyer, v.is_maker, v.created_at)
       IS DISTINCT FROM
-      (o.price, o.quantity, o.side, o.trade_id, o.quote_quantity, o.is_buyer, o.is_maker, o.created_at)
+      (o.price, o.quantity, o.side, o.trade_id, o.quote_quantity, o.is_buyer, o.is_maker, o.created_at))
+  AND NOT EXISTS (
+      SELECT FROM pgferry.reject r
+      WHERE r.mapping = 'trades' AND r.direction = 'forward' AND v.symbol_id IS NULL
+        AND (r.key->>'id')::bigint = o.id AND (r.key->>'timestamp')::timestamptz = o."timestamp"
+        AND (r.key->>'exchange', r.key->>'symbol_base', r.key->>'symbol_quote')
+          = (o.exchange, o.symbol_base, o.symbol_quote))
 LIMIT 20;
 
 -- check: dirty_rows

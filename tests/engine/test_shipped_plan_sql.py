@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from marketdata.cache import SymbolCache, Unknown
@@ -17,7 +18,7 @@ from marketdata.normalised import NormalisedStore
 
 from console.demo.server import EmbeddedServer
 from console.demo.setup import prepare
-from console.engine import dual_write
+from console.engine import compare, dual_write
 from console.journal.connect import Conn, connect
 from console.journal.state import RunState, RunStatus, Verb
 from console.plan.model import Check, Kind, Leads, Plan, Severity, Task
@@ -252,6 +253,33 @@ def test_a_pair_that_appears_late_is_carried_before_the_end(database: str) -> No
         assert verdict(state, "P5.1.2").endswith("every row equal")
         found = conn.execute(f"SELECT id FROM {NEW} WHERE id = ANY (%s) ORDER BY id".encode(), (ids,)).fetchall()
         assert [row[0] for row in found] == ids
+
+
+def test_a_symbol_made_while_rows_are_compared_is_no_difference(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = without_programs(shipped())
+    prepare(plan, database, 300)
+    with connect(database, application_name="application") as conn:
+        run_id = a_run(database, plan)
+        go(database, plan, run_id, Verb.START, until="P2.2.7")
+        insert_legacy(conn, "MEXC_SPOT", "FRESH", "USDT", 1)
+        settle = compare.settle
+        made: list[int] = []
+
+        def then_a_symbol(*args: Any) -> int:
+            done = settle(*args)
+            if not made:  # a new application lists the pair after the rejects were tried, before rows are read
+                made.append(count(conn, "SELECT ensure_symbol('MEXC_SPOT', 'FRESH', 'USDT')"))
+                (late,) = [c for c in plan.checks if c.id == "recent_tickers_missing"]
+                assert conn.execute(late.sql.encode()).fetchall() == [], "it waits, and is not missing"
+            return done
+
+        monkeypatch.setattr(compare, "settle", then_a_symbol)
+        state = go(database, plan, run_id, Verb.START, until="P2.2.8")
+        assert verdict(state, "P2.2.8").endswith("every row equal")
+        assert count(conn, f"SELECT count(*) FROM {NEW} WHERE symbol_id = {made[0]}") == 1
+        (late,) = [c for c in plan.checks if c.id == "recent_tickers_missing"]
+        conn.execute(f"DELETE FROM {NEW} WHERE symbol_id = {made[0]}".encode())
+        assert len(conn.execute(late.sql.encode()).fetchall()) == 1, "a row that is really missing is found"
 
 
 def test_between_retire_and_views_the_new_side_works_on(server: EmbeddedServer, database: str) -> None:
