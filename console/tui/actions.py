@@ -336,6 +336,7 @@ class Actions:
         elif shell.view is shell.docs:
             self._docs()
         self.say("reading everything again..", "dim")
+        shell.repaint()
         shell.reads.ask(shell.world.state, lambda outcome: self.say(outcome.error, "bad") if outcome.error else None)
 
     def _leave(self) -> None:

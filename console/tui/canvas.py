@@ -34,6 +34,11 @@ class Canvas(Widget):
         self._lines: list[Strip] = []
         self._pen = Console(force_terminal=True)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether any line has been given."""
+        return bool(self._lines)
+
     def use_styles(self, styles: Mapping[str, Style]) -> None:
         """Resolve style names with these from now on."""
         self._pen = Console(theme=Theme(dict(styles), inherit=False), force_terminal=True)

@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from rich.console import RenderableType
 from rich.text import Text
+from textual._compositor import LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.binding import Binding
+from textual.screen import Screen
 from textual.widgets import Input
 
 from console.journal.state import RunStatus
@@ -89,6 +92,7 @@ class Shell(App[int], inherit_bindings=False):
         self.prompt = ""  # label of the input line while it is open
         self.actions = Actions(self)
         self._on_ready = on_ready
+        self._picture = ""  # the last whole screen sent, while nothing else was
         self._canvas = Canvas(ascii_only=terminal.ascii_only)
         self._input = Input(select_on_focus=False)
         self._input.cursor_blink = False
@@ -107,6 +111,24 @@ class Shell(App[int], inherit_bindings=False):
             thread.start()
         if self._on_ready is not None:
             self._on_ready()
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Send what Textual has to paint, except the blank screen at the start and the same whole screen twice."""
+        if not self._canvas.drawn:
+            return
+        if isinstance(renderable, LayoutUpdate):
+            picture = renderable.render_segments(self.console)
+            if picture == self._picture:
+                return
+            self._picture = picture
+        elif renderable is not None:
+            self._picture = ""
+        super()._display(screen, renderable)
+
+    def repaint(self) -> None:
+        """Send the whole screen again, for instance after another program wrote over it."""
+        self._picture = ""
+        self.refresh(layout=True)
 
     def on_unmount(self) -> None:
         self.feed.stop(0.0)

@@ -52,7 +52,7 @@ def look(environ: Mapping[str, str], *, ascii_only: bool | None, theme: str | No
     return Terminal(
         theme=theme or ("ansi-dark" if ansi else "textual-dark"),
         ascii_only=narrow if ascii_only is None else ascii_only,
-        per_second=2.0 if ssh else 4.0,
+        per_second=1.0 if ssh else 4.0,
     )
 
 

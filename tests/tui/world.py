@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -72,6 +73,49 @@ class CannedWorld:
 
     def close(self) -> None:
         self.closed = True
+
+
+class RunningWorld(CannedWorld):
+    """A copy at work: clock, rows, rates, latencies and log change with every look, as in a busy run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = time.monotonic()
+
+    def state(self) -> RunState:
+        """The canned state, moved on by the time that passed."""
+        state = self.current
+        passed = time.monotonic() - self._begun
+        now = state.server_now + timedelta(seconds=passed)
+        progress = tuple(
+            replace(
+                item,
+                rows_done=item.rows_done + int(passed * 21_003),
+                rows_written=item.rows_written + int(passed * 21_001),
+                share=min(item.share + passed / 100, 0.99),
+                rate=20_000 + passed * 977 % 9_000,
+                rates=(*item.rates[1:], 20_000 + passed * 977 % 9_000),
+                eta_low_s=300 - passed,
+                eta_high_s=400 - passed,
+                batch_rows=5_000 + int(passed * 77),
+                batch_ms=90 + passed * 7 % 20,
+            )
+            for item in state.progress
+        )
+        traffic = state.traffic and replace(
+            state.traffic,
+            now=replace(state.traffic.now, operations=1_000 + int(passed * 7) % 90, p99_ms=1 + passed * 3 % 7),
+        )
+        count = int(passed)  # a new line of the log each second
+        template = state.events[-1]
+        events = tuple(
+            replace(template, id=template.id + n, at=now, text=f"batch grew from {5_000 + n:,} to {6_000 + n:,} rows")
+            for n in range(1, count + 1)
+        )
+        return replace(state, server_now=now, progress=progress, traffic=traffic, events=(*state.events, *events))
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.05))
 
 
 def a_shell(
