@@ -20,6 +20,9 @@ from console.tui.facts import Facts, Missing, is_active
 from console.tui.glyphs import Glyphs
 
 
+OWN_LOG = 6  # lines: each new one moves all of them, and every moved line costs bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the tree: a phase (``task`` is None) or a task."""
@@ -159,7 +162,7 @@ def task_detail(task: TaskState, facts: Facts, width: int, height: int) -> list[
         word = ("ok", "ok") if check.ok else ("!!", "bad")
         lines.append(ends(line(word, " ", check.title), line((f"{check.actual}", "" if check.ok else "bad")), width))
     events = [event for event in state.events if event.task_id == task.id]
-    room = height - len(lines) - 1
+    room = min(height - len(lines) - 1, OWN_LOG)
     if events and room > 0:
         lines.append(heading(glyphs, width, "log of this task"))
         lines += [event_line(event, width, own=True) for event in events[-room:]]
