@@ -62,13 +62,13 @@ class Backfill:
             conn, self.copy, estimate=ranges.rows_estimate(conn, self.facts.old), high=high,
             settings=asdict(self.task.backfill),
         )  # fmt: skip
-        threads: list[threading.Thread] = []
+        threads: dict[int, threading.Thread] = {}
         began = time.monotonic()
         try:
             self._watch(threads)
         finally:
             self.shared.finished.set()
-            for thread in threads:
+            for thread in threads.values():
                 thread.join()
         totals = chunks.totals(self.session.conn, self.copy)
         seconds = max(time.monotonic() - began, 0.001)
@@ -80,15 +80,12 @@ class Backfill:
             task_id=self.task.id,
         )
 
-    def _watch(self, threads: list[threading.Thread]) -> None:
+    def _watch(self, threads: dict[int, threading.Thread]) -> None:
         last_rows, last_time = chunks.totals(self.session.conn, self.copy).read, time.monotonic()
         explained = self.shared.pace.reason
         while True:
             self._apply_settings()
-            while len([t for t in threads if t.is_alive()]) < self.shared.settings.workers and not self._all_done():
-                thread = threading.Thread(target=self._work, name=f"copy-{len(threads)}", daemon=True)
-                threads.append(thread)
-                thread.start()
+            self._keep_workers(threads)
             self.session.wishes.check()
             time.sleep(0.05 if self._all_done() else REPORT_EVERY_S)
             if self.shared.failed:
@@ -106,6 +103,19 @@ class Backfill:
                 self.session.event("batch", explained, task_id=self.task.id)
             if totals.exhausted and not totals.pending:
                 return
+
+    def _keep_workers(self, threads: dict[int, threading.Thread]) -> None:
+        """As many as the settings say; one too many ends by itself after its chunk."""
+        for number in range(self._workers()):
+            working = number in threads and threads[number].is_alive()
+            if not working and not self._all_done():
+                threads[number] = threading.Thread(
+                    target=self._work, args=(number,), name=f"copy-{number}", daemon=True
+                )
+                threads[number].start()
+
+    def _workers(self) -> int:
+        return max(1, min(self.shared.settings.workers, MOST_WORKERS))
 
     def _all_done(self) -> bool:
         totals = chunks.totals(self.session.conn, self.copy)
@@ -166,18 +176,18 @@ class Backfill:
             target=str(self.mapping.new), rows_total=total, rows_done=totals.read, rows_written=totals.written,
             rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates)[-20:],
             eta_low_s=low, eta_high_s=high, batch_rows=self.shared.pace.rows, batch_ms=self.shared.batch_ms,
-            target_ms=settings.target_ms, duty_percent=settings.duty_percent, workers=settings.workers,
+            target_ms=settings.target_ms, duty_percent=settings.duty_percent, workers=self._workers(),
             reason=self.shared.pace.reason, signals=self.board.signals(),
         )  # fmt: skip
         self.session.live(f"progress:{self.task.id}:{self.mapping.id}", asdict(progress))
         note = f"{totals.read:,} rows" if done else f"{100 * share:.1f}%"
         runs.task_note(self.session.conn, self.session.run_id, self.task.id, note)
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         """A worker: plan a chunk, copy it, rest; its own connection, opened again when lost."""
         conn: Conn | None = None
         try:
-            while not self.shared.finished.is_set():
+            while not self.shared.finished.is_set() and number < self._workers():
                 if self.shared.held_by:
                     time.sleep(0.1)
                     continue

@@ -24,8 +24,8 @@ class Pace:
 
     def feed(self, rows: int, ms: float) -> None:
         """One batch of ``rows`` took ``ms`` of work."""
-        if rows < self.rows // 2 or ms <= 0:
-            return  # a short last batch says little
+        if rows < self.rows // 2 or rows > 2 * self.rows or ms <= 0:
+            return  # a short last batch says little, nor does one begun before an operator set a smaller one
         self._rates.append(rows / ms)
         rate = sorted(self._rates)[len(self._rates) // 2]
         if ms > FAR_OVER * self.target_ms:
@@ -35,9 +35,9 @@ class Pace:
         wanted = rate * self.target_ms
         if abs(wanted - self.rows) <= HOLD * self.rows:
             return
-        limited = min(int(wanted), int(self.rows * GROWTH))
+        limited = min(int(wanted), max(int(self.rows * GROWTH), self.rows + 1))
         took = self.rows / rate
-        self._set(max(min(limited, LARGEST), SMALLEST), f"batches took {took:.0f} ms")
+        self._set(max(min(limited, LARGEST), min(SMALLEST, self.rows)), f"batches took {took:.0f} ms")
 
     def _set(self, rows: int, why: str) -> None:
         if rows == self.rows:

@@ -49,8 +49,8 @@ class Runner:
                 elif row.status is RunStatus.ROLLING_BACK:
                     self._back(row.back_to)
                 elif row.status is RunStatus.PAUSING:
-                    self._set(RunStatus.PAUSED)
-                    session.event("run", "paused")
+                    if self._set(RunStatus.PAUSED, after=(RunStatus.PAUSING,)):
+                        session.event("run", "paused")
                 else:
                     return row.status
             except Interrupted:
@@ -65,9 +65,11 @@ class Runner:
                     raise
                 retry_lost(session, session.connected_again)
 
-    def _set(self, status: RunStatus, error: str = "") -> None:
-        runs.set_status(self.session.conn, self.session.run_id, status, error)
+    def _set(self, status: RunStatus, error: str = "", *, after: tuple[RunStatus, ...] = tuple(RunStatus)) -> bool:
+        """Whether it was set: not where an operator changed the run's goal since it was read."""
+        done = runs.set_status(self.session.conn, self.session.run_id, status, error, after=after)
         events.notify(self.session.conn)
+        return done
 
     def _forward(self, target: str) -> None:
         session = self.session
@@ -84,10 +86,9 @@ class Runner:
                 runs.task_status(session.conn, session.run_id, task.id, TaskStatus.DEFERRED)
         left = [t for t in until(session.plan, "end") if rows[t.id].status is not TaskStatus.COMPLETED]
         if left:
-            self._set(RunStatus.WAITING)
-            session.event("run", f"reached {target}; next is {left[0].id} {left[0].title}")
-        else:
-            self._set(RunStatus.DONE)
+            if self._set(RunStatus.WAITING, after=(RunStatus.RUNNING,)):
+                session.event("run", f"reached {target}; next is {left[0].id} {left[0].title}")
+        elif self._set(RunStatus.DONE, after=(RunStatus.RUNNING,)):
             session.event("run", "every task is done")
 
     def _one(self, task: Task) -> bool:
@@ -167,8 +168,8 @@ class Runner:
             )
             session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id)
         left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
-        self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK)
-        session.event("run", f"rolled back to {to}: {len(left)} tasks still stand")
+        if self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK, after=(RunStatus.ROLLING_BACK,)):
+            session.event("run", f"rolled back to {to}: {len(left)} tasks still stand")
 
     def _loss_accepted(self) -> bool:
         """Whether the operator who asked for this rollback typed the database's name."""

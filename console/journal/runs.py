@@ -93,14 +93,20 @@ def set_goal(
     )
 
 
-def set_status(conn: Conn, run_id: int, status: RunStatus, error: str = "") -> None:
-    """Record where the run stands; an end state also records the time."""
+def set_status(
+    conn: Conn, run_id: int, status: RunStatus, error: str = "", *, after: tuple[RunStatus, ...] = tuple(RunStatus)
+) -> bool:
+    """Record where the run stands; an end state also records the time.
+
+    Only if it now stands at one of ``after``: an operator's newer wish is not overwritten. Returns whether it was so.
+    """
     ended = status in (RunStatus.DONE, RunStatus.ROLLED_BACK, RunStatus.FAILED)
-    conn.execute(
+    done = conn.execute(
         "UPDATE pgferry.run SET status = %s, error = %s, finished_at = CASE WHEN %s THEN clock_timestamp() END"
-        " WHERE id = %s",
-        (status.value, error, ended, run_id),
+        " WHERE id = %s AND status = ANY (%s)",
+        (status.value, error, ended, run_id, [one.value for one in after]),
     )
+    return done.rowcount == 1
 
 
 def tasks(conn: Conn, run_id: int) -> dict[str, TaskRow]:
