@@ -173,6 +173,16 @@ def report(settings: Settings, output: str) -> int:
     return _with_world(settings, plan, work, control=False)
 
 
+def _answering(world: JournalWorld) -> JournalWorld:
+    """The world, seen to answer: a missing server or run is told in one sentence, before any screen opens."""
+    try:
+        world.state()
+    except BaseException:
+        world.close()
+        raise
+    return world
+
+
 def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: bool | None, theme: str | None) -> int:
     """Open the console on a plan; a dry run writes nothing, and the server sees to it."""
     from console.tui.app import run_console
@@ -182,8 +192,7 @@ def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: 
     if offline:
         world = PaperWorld(plan, settings.operator)
     else:
-        world = JournalWorld(settings, plan, control=not dry_run)
-        world.state()  # a missing server is told here, in one sentence
+        world = _answering(JournalWorld(settings, plan, control=not dry_run))
     return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
 
 
@@ -196,8 +205,7 @@ def attach_screen(
     plan = load_plan(settings.plan_dir) if settings.plan_dir else None
     if control and plan is None:
         raise UsageError("Control needs the plan's files.", do="Name them with --plan DIR.")
-    world = JournalWorld(settings, plan, control=control, run_id=run_id)
-    world.state()
+    world = _answering(JournalWorld(settings, plan, control=control, run_id=run_id))
     return run_console(world, dry_run=False, ascii_only=ascii_only, theme=theme)
 
 
