@@ -60,9 +60,12 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
     if current is not None:
         parts.append(f"{current.id} {current.title}: {current.status.value}")
     parts += [progress_words(progress) for progress in state.progress if not progress.finished]
-    failed = [check.check_id for check in state.checks if not check.ok]
+    failed = [check.check_id for check in state.checks if not check.ok and check.severity == "error"]
+    warned = [check.check_id for check in state.checks if not check.ok and check.severity != "error"]
     if failed:
         parts.append(f"failed checks: {', '.join(failed)}")
+    if warned:
+        parts.append(f"warnings: {', '.join(warned)}")
     return safe("; ".join(parts), ascii_only=ascii_only)
 
 
@@ -154,7 +157,7 @@ def _check_section(state: RunState) -> Section:
     head = ["Result", "Check", "Task", "Severity", "Expected", "Actual", "Title"]
     rows = []
     for check in failing_first(state.checks):
-        result = "passed" if check.ok else "FAILED"
+        result = "passed" if check.ok else "FAILED" if check.severity == "error" else "warning"
         rows.append([result, check.check_id, check.task_id, check.severity, check.expected, check.actual, check.title])
         for sample in check.rows[:_SAMPLE_ROWS] if not check.ok else ():
             rows.append(["  row", ", ".join(f"{k} = {v}" for k, v in sample.items()), "", "", "", "", ""])

@@ -19,6 +19,7 @@ from marketdata.normalised import NormalisedStore
 from console.demo.server import EmbeddedServer
 from console.demo.setup import prepare
 from console.engine import compare, dual_write
+from console.headless.report import status_line
 from console.journal.connect import Conn, connect
 from console.journal.state import RunState, RunStatus, Verb
 from console.plan.model import Check, Kind, Leads, Plan, Severity, Task
@@ -315,5 +316,7 @@ def test_only_an_error_stops_the_run(database: str, severity: Severity, status: 
     plan = replace(plan, phases=(replace(plan.phases[0], tasks=(task,)),), checks=(bad,))
     run_id = a_run(database, plan)
     assert order(database, plan, run_id, Verb.START, until="end")[0] is status
-    (check,) = state_of(database, run_id).checks
+    state = state_of(database, run_id)
+    (check,) = state.checks
     assert (check.ok, check.severity) == (False, severity.value)
+    assert status_line(state).endswith("failed checks: bad" if severity is Severity.ERROR else "warnings: bad")
