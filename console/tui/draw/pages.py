@@ -58,11 +58,17 @@ def doc_lines(doc: Doc, width: int, glyphs: Glyphs) -> list[Text]:
     """A page of Markdown as lines: headings, lists, code and paragraphs; other marks stay as written."""
     lines: list[Text] = []
     paragraph: list[str] = []
+    bullet = ("", "")  # indent and sign of the list item that the paragraph belongs to
     code = False
 
     def flush() -> None:
-        lines.extend(line(" ", item) for item in wrap(_inline(" ".join(paragraph)), width - 2))
+        nonlocal bullet
+        indent, sign = bullet
+        room = width - len(indent) - 5 if sign else width - 2
+        for number, item in enumerate(wrap(_inline(" ".join(paragraph)), room)):
+            lines.append(line(indent, cell("" if number else sign, 3, "dim"), item) if sign else line(" ", item))
         paragraph.clear()
+        bullet = ("", "")
 
     for raw in plain(doc.text, keep_newlines=True).split("\n"):
         if raw.lstrip().startswith("```"):
@@ -76,10 +82,8 @@ def doc_lines(doc: Doc, width: int, glyphs: Glyphs) -> list[Text]:
         elif re.match(r"\s*([-*]|\d+\.)\s", raw):
             flush()
             mark, _, rest = raw.lstrip().partition(" ")
-            indent = " " * (len(raw) - len(raw.lstrip()) + 2)
-            for number, item in enumerate(wrap(_inline(rest), width - len(indent) - 5)):
-                sign = (mark if mark[0].isdigit() else glyphs.dot) if not number else ""
-                lines.append(line(indent, cell(sign, 3, "dim"), item))
+            bullet = (" " * (len(raw) - len(raw.lstrip()) + 2), mark if mark[0].isdigit() else glyphs.dot)
+            paragraph.append(rest.strip())
         elif raw.startswith("|"):
             flush()
             lines.append(fit(line(" ", raw), width))

@@ -65,7 +65,16 @@ def screen(facts: Facts, names: Sequence[str], chosen: int, detailed: bool, size
     """The whole panel; ``detailed`` lists each step's statements."""
     width, height = size
     if not names:
-        return fill([line((" Roll back", "title")), line(), line(" Nothing has been done yet.")], width, height)
+        return fill(
+            [
+                line((" Roll back", "title")),
+                line(),
+                line(" Nothing has been done yet, so there is nothing to take back."),
+                line((" A task's way back: enter opens its preview, w turns it.", "dim")),
+            ],
+            width,
+            height,
+        )
     point = names[chosen]
     lines = [
         ends(

@@ -19,7 +19,6 @@ from console.tui.draw.log import event_line
 from console.tui.facts import Facts, Missing, is_active
 from console.tui.glyphs import Glyphs
 
-
 OWN_LOG = 6  # lines: each new one moves all of them, and every moved line costs bytes
 
 
@@ -245,7 +244,7 @@ def first_words(facts: Facts) -> Sequence[str]:
         return (
             "Dry run: the plan as the server would run it; nothing can be written.",
             "enter reads a task: its statements, locks, way back.  d the plan's pages.",
-            "S saves a report for the review.",
+            "There, w shows the way back. For the review: pgferry plan prints all of it.",
         )
     if not facts.can_control:
         return (
