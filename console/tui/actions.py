@@ -14,7 +14,7 @@ from console.journal.state import RunStatus, TaskState, TaskStatus, Verb
 from console.text import plain
 from console.tui import pace, questions
 from console.tui.draw import rollback as rollback_drawing
-from console.tui.facts import Missing, is_active
+from console.tui.facts import Missing, can_resume, is_active
 from console.tui.keys import SCREENS
 from console.tui.messages import Outcome
 from console.tui.ports import Receipt
@@ -196,8 +196,8 @@ class Actions:
         state = self._shell.facts.state
         if self._refused() or state is None:
             return
-        if state.status in (RunStatus.PAUSED, RunStatus.PAUSING):
-            self._send("resume", Verb.RESUME)
+        if can_resume(state):
+            self._send("try again" if state.status is RunStatus.FAILED else "resume", Verb.RESUME)
         elif is_active(state):
             self._send("pause after this batch", Verb.PAUSE)
         elif state.current is not None and state.current.kind in ASKS_FOR_A_PERSON:

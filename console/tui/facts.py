@@ -51,6 +51,11 @@ def is_active(state: RunState | None) -> bool:
     return state is not None and state.status in ACTIVE
 
 
+def can_resume(state: RunState) -> bool:
+    """Whether the run stands where it can go on, forward or back, as it was told before."""
+    return state.status in (RunStatus.PAUSED, RunStatus.PAUSING, RunStatus.FAILED) or runner_lost(state)
+
+
 def runner_lost(state: RunState) -> bool:
     """Whether the run says it is at work but nobody holds its lease."""
     return is_active(state) and (state.lease is None or not state.lease.alive)

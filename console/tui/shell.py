@@ -14,14 +14,13 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input
 
-from console.journal.state import RunStatus
 from console.tui import questions
 from console.tui.actions import Actions
 from console.tui.asking import Lane
 from console.tui.canvas import Canvas
 from console.tui.draw import frame, pages
 from console.tui.draw.base import fill, line, rule
-from console.tui.facts import Facts, Missing
+from console.tui.facts import Facts, Missing, can_resume
 from console.tui.feed import Feed
 from console.tui.glyphs import ASCII, UNICODE
 from console.tui.keys import KEYS, SCREENS, footer, works_in
@@ -166,7 +165,7 @@ class Shell(App[int], inherit_bindings=False):
         state = facts.state
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
-        paused = state is not None and state.status in (RunStatus.PAUSED, RunStatus.PAUSING)
+        paused = state is not None and can_resume(state)
         keys = footer(self.view.name, facts.can_control, paused)
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))

@@ -79,6 +79,7 @@ async def test_way_back_and_statements() -> None:
         ("fresh", ["s", "j", "j", "enter"], (Verb.START, {"until": "end"})),
         ("mid backfill", ["space"], (Verb.PAUSE, {})),
         ("paused", ["space"], (Verb.RESUME, {})),
+        ("failed check", ["space"], (Verb.RESUME, {})),
         ("mid backfill", ["ctrl+c"], (Verb.PAUSE, {})),
         ("mid backfill", ["+"], (Verb.SPEED, {"duty_percent": 100})),
         ("mid backfill", ["-"], (Verb.SPEED, {"duty_percent": 75})),

@@ -57,11 +57,11 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
         seen = (
             f"its last heartbeat is {numbers.age(state.lease.age_s)} old" if state.lease else "nobody holds its lease"
         )
-        do = "s starts one, which goes on where it stopped." if facts.can_control else "An operator can start one."
+        do = "space starts one, which goes on where it stopped." if facts.can_control else "An operator can start one."
         return [line(" ", ("No runner is at work: ", "bad"), (seen, "bad")), line(" ", "Finished work is kept. ", do)]
     error = state.error or (state.current.error if state.current else "")
     if state.status is RunStatus.FAILED and error:
-        do = "s tries again from here; u shows the way back." if facts.can_control else "The run stands still."
+        do = "space tries again from here; u shows the way back." if facts.can_control else "The run stands still."
         return [line(" ", item) for item in wrap(error, width - 2, "bad", limit=2)] + [line(" ", (do, "dim"))]
     current = state.current
     running = [item for item in state.progress if not item.finished]
