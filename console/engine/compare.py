@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -29,7 +30,13 @@ from console.plan.model import Mapping, Task
 SAMPLES = 20
 TARGET_MS = 250
 FIRST_ROWS = 20_000
-_TAKE_RECHECKS = "DELETE FROM pgferry.recheck WHERE mapping = %s AND key <> '{}' RETURNING key"
+# Shorter than deadlock_timeout (1 s by default): against a writer it is always the comparison that gives way.
+CARRY_LOCK_TIMEOUT_MS = 500
+_RIPE = (  # noted before every transaction that is open now
+    "at < coalesce((SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND datname = current_database()), 'infinity')"
+)
+_TAKE_RECHECKS = f"DELETE FROM pgferry.recheck WHERE mapping = %s AND key <> '{{}}' AND {_RIPE} RETURNING key"
 
 
 @dataclass
@@ -140,23 +147,19 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """
     conn = session.conn
     call = _touch(mapping, facts)
+    carried = 0
     while True:
         row = conn.execute(
-            "SELECT count(*) FILTER (WHERE at < coalesce(oldest, 'infinity')), count(*) FROM pgferry.recheck,"
-            " (SELECT min(xact_start) AS oldest FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            " AND datname = current_database()) a WHERE mapping = %s AND key <> '{}'",
-            (mapping.id,),
+            "SELECT count(*) FROM pgferry.recheck WHERE mapping = %s AND key <> '{}'", (mapping.id,)
         ).fetchone()
-        ready, waiting = row or (0, 0)
-        if ready:
-            _carry_all(
-                conn, call, "DELETE FROM pgferry.recheck WHERE mapping = %s AND key <> '{}' RETURNING key", mapping
-            )
-        if ready == waiting:
+        noted = row[0] if row else 0
+        taken = _carry_all(session, call, _TAKE_RECHECKS, mapping) if noted else 0
+        carried += taken
+        if taken >= noted:
             break
         session.wishes.sleep(0.5)
-    return int(ready) + _carry_all(
-        conn, call, "SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'forward'", mapping
+    return carried + _carry_all(
+        session, call, "SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'forward'", mapping
     )
 
 
@@ -183,12 +186,23 @@ def _type(facts: MappingFacts, name: str) -> str:
     return found.type
 
 
-def _carry_all(conn: Conn, call: sql.Composed, find: str, mapping: Mapping) -> int:
-    with conn.transaction():
-        keys = [row[0] for row in conn.execute(derive.raw(find), (mapping.id,)).fetchall()]
-        for start in range(0, len(keys), 500):
-            conn.execute(call, (Jsonb(keys[start : start + 500]),))
-    return len(keys)
+def _carry_all(session: Session, call: sql.Composed, find: str, mapping: Mapping) -> int:
+    """Carry the keys that ``find`` gives, in one transaction; stands aside for writers and tries again."""
+    while True:
+        conn = session.conn
+        try:
+            with conn.transaction():
+                conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
+                keys = [row[0] for row in conn.execute(derive.raw(find), (mapping.id,)).fetchall()]
+                for start in range(0, len(keys), 500):
+                    conn.execute(call, (Jsonb(keys[start : start + 500]),))
+            return len(keys)
+        except (
+            psycopg.errors.LockNotAvailable,
+            psycopg.errors.DeadlockDetected,
+            psycopg.errors.SerializationFailure,
+        ):
+            session.wishes.sleep(0.1)
 
 
 def stale_rejects(conn: Conn, mapping: Mapping, facts: MappingFacts) -> int:

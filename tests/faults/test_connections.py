@@ -29,7 +29,7 @@ from tests.faults.tools import (
     until,
 )
 
-ROWS = 4000
+ROWS = 3000
 
 
 def _cut_now_and_then(conn: Conn, run_id: int, chance: random.Random, running: Future[RunStatus]) -> int:
@@ -59,7 +59,7 @@ def _campaign(database: str, seed: int) -> None:
     conn.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_connections_cut_at_any_moment(database: str, seed: int) -> None:
     _campaign(database, seed)
 

@@ -25,7 +25,7 @@ from tests.faults.tools import (
     until,
 )
 
-ROWS = 4000
+ROWS = 3000
 DONE = "SELECT count(*) FROM pgferry.statement WHERE status = 'done'"
 
 
@@ -56,7 +56,7 @@ def _campaign(database: str, folder: Path, seed: int, kills: int) -> None:
     conn.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_killed_again_and_again_it_ends_as_if_undisturbed(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

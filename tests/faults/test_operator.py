@@ -25,7 +25,7 @@ from tests.faults.tools import (
     until,
 )
 
-ROWS = 4000
+ROWS = 2500
 
 
 def test_pause_stops_at_a_batch_and_resume_finishes(database: str) -> None:

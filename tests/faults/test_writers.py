@@ -130,7 +130,7 @@ def _campaign(database: str, seed: int) -> None:
     conn.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_what_applications_write_during_the_copy_is_kept(database: str, seed: int) -> None:
     _campaign(database, seed)
 
@@ -164,5 +164,35 @@ def test_a_deleter_with_an_old_snapshot_leaves_no_ghost(database: str) -> None:
     kept = "SELECT note, amount::int FROM sales_v2 WHERE note IN ('row 2', 'row 4')"
     assert conn.execute(kept).fetchall() == [("row 4", 4)]
     assert conn.execute("SELECT extract(year FROM at)::int FROM sales_v2 WHERE note = 'row 3'").fetchall() == [(2027,)]
+    assert one(conn, "SELECT count(*) FROM pgferry.recheck") == 0
+    conn.close()
+
+
+def test_a_comparison_waits_for_a_row_that_an_application_holds(database: str) -> None:
+    """Noted keys are carried before rows are compared; a held row makes that wait, it fails nothing."""
+    conn = a_database(database, rows=200)
+    plan = a_slow_plan()
+    run_id = a_run(database, plan)
+    order(database, plan, run_id, Verb.START, until="copy")
+    conn.execute(
+        "INSERT INTO pgferry.recheck (mapping, key, reason) SELECT 'sales', jsonb_build_object('at', at::text,"
+        " 'shop', shop, 'item', item), 'a test' FROM sales WHERE note IN ('row 2', 'row 3')"
+    )
+    conn.execute("ALTER TABLE sales DISABLE TRIGGER USER")
+    conn.execute("UPDATE sales SET amount = 5 WHERE note = 'row 2'")
+    conn.execute("ALTER TABLE sales ENABLE TRIGGER USER")
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgferry run%' AND wait_event_type = 'Lock'"
+    )
+    with connect(database, application_name="holder", autocommit=False) as holder:
+        holder.execute("SELECT 1 FROM sales_v2 WHERE note = 'row 2' FOR UPDATE")
+        send(database, run_id, Verb.START, until="end")
+        with runner_thread(database, plan, run_id) as running:
+            for _ in range(2):  # two waits that ended in a lock timeout
+                until(lambda: one(conn, waits) or running.done(), "a wait")
+                until(lambda: not one(conn, waits), "it to stand aside")
+            holder.rollback()
+            assert running.result(timeout=20) is RunStatus.DONE, state_of(database, run_id).error
+    assert conn.execute("SELECT amount::int FROM sales_v2 WHERE note = 'row 2'").fetchone() == (5,)
     assert one(conn, "SELECT count(*) FROM pgferry.recheck") == 0
     conn.close()
