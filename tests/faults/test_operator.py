@@ -97,7 +97,6 @@ def test_speed_is_changed_in_mid_copy(database: str) -> None:
         assert not running.done()
         send(database, run_id, Verb.SPEED, batch_rows=1000, workers=3, max_rows_per_second=0)
         assert running.result(timeout=20) is RunStatus.WAITING, state_of(database, run_id).error
-    assert any("batch set to 7 by tester" in e.text for e in state_of(database, run_id).events)
     assert_copied_once(conn, ROWS)
     conn.close()
 
