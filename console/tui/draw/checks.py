@@ -82,9 +82,12 @@ def screen(facts: Facts, items: Sequence[CheckState], chosen: int, opened: bool,
     check = items[chosen]
     if opened:
         return fill([line(" ", item) for item in detail(check, width - 2, facts.glyphs)], width, height)
-    failing = sum(not item.ok for item in items)
-    state_width = 17 if failing else 7
-    words = (f" {failing} of {len(items)} failed", "bad") if failing else (f" all {len(items)} passed", "ok")
+    failing = sum(not item.ok and item.severity == "error" for item in items)
+    warned = sum(not item.ok for item in items) - failing
+    state_width = 17 if failing or warned else 7
+    after = f", {warned} only warn" if warned else ""
+    passed = f" {'all ' if not warned else ''}{len(items) - warned} passed"
+    words = (f" {failing} of {len(items)} failed{after}", "bad") if failing else (passed + after, "ok")
     if width >= 110:
         left_width = width * 11 // 20
         right_width = width - left_width - 3
