@@ -99,14 +99,19 @@ def test_purge_needs_the_name_typed_and_exports_first(
     conn.close()
 
 
-def test_a_failed_statement_stops_the_task_with_its_state_known_and_resumes(server: EmbeddedServer, database: str) -> None:
+def test_a_failed_statement_stops_the_task_with_its_state_known_and_resumes(
+    server: EmbeddedServer, database: str
+) -> None:
     conn = a_database(database, rows=10)
     up = a_file(
         "001.sql",
         "CREATE TABLE one (a int);\nCREATE INDEX CONCURRENTLY sales_note ON sales (note);\n"
         "ALTER TABLE missing ADD b int;\nCREATE TABLE two (a int);",
     )
-    down = a_file("001.down.sql", "DROP TABLE two;\nALTER TABLE missing DROP b;\nDROP INDEX CONCURRENTLY sales_note;\nDROP TABLE one;")
+    down = a_file(
+        "001.down.sql",
+        "DROP TABLE two;\nALTER TABLE missing DROP b;\nDROP INDEX CONCURRENTLY sales_note;\nDROP TABLE one;",
+    )
     plan = a_plan(a_task("ddl", Kind.SQL, file=up, down=down))
     before = dump(database, server.binaries.dir)
     run_id = a_run(database, plan)
@@ -177,6 +182,10 @@ def test_a_corrupted_row_is_found_and_named(database: str) -> None:
     assert order(database, plan, run_id, Verb.START, until="compare")[0] is RunStatus.FAILED
     (check,) = state_of(database, run_id).checks
     assert not check.ok
-    assert sorted(row["what"] for row in check.rows) == ["different", "missing in the new table", "only in the new table"]
+    assert sorted(row["what"] for row in check.rows) == [
+        "different",
+        "missing in the new table",
+        "only in the new table",
+    ]
     assert any("row 100" in row["old"] for row in check.rows)
     conn.close()
