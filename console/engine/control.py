@@ -174,14 +174,22 @@ class Control:
                 f"No such setting: {', '.join(sorted(unknown)) or '(none named)'}.",
                 do=f"Known: {', '.join(sorted(_SETTINGS))}.",
             )
-        wishes = self.session.wishes
         for name, value in command.args.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise UsageError(f"{name} must be a number from 0 up, not {value!r}.")
+        self._set_speed(command)
+        return "speed: " + ", ".join(f"{name} = {value}" for name, value in command.args.items())
+
+    def _set_speed(self, command: Command) -> None:
+        wishes = self.session.wishes
         for name, value in command.args.items():
             wishes.settings[name] = value if name.startswith("max_re") and name != "max_rejects" else int(value)
             wishes.settings_by[name] = command.actor
-        return "speed: " + ", ".join(f"{name} = {value}" for name, value in command.args.items())
+
+    def recall_speed(self) -> None:
+        """What operators set earlier in this run holds for a later runner too."""
+        for command in commands.carried_out(self.conn, self.session.run_id, Verb.SPEED):
+            self._set_speed(command)
 
     def _confirm(self, command: Command) -> str:
         task_id = str(command.args.get("task", ""))

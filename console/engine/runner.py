@@ -207,6 +207,7 @@ def carry(
         control = Control(session, control_conn)
         if threading.current_thread() is threading.main_thread():
             _obey_signals(session)
+        control.recall_speed()
         for command in commands.pending(control_conn, run_id):
             control.obey(command)
         control.start()

@@ -41,6 +41,16 @@ def pending(conn: Conn, run_id: int) -> list[Command]:
     return [Command(id_, actor, Verb(verb), args) for id_, actor, verb, args in rows]
 
 
+def carried_out(conn: Conn, run_id: int, verb: Verb) -> list[Command]:
+    """Commands of one kind that were accepted, oldest first."""
+    rows = conn.execute(
+        "SELECT id, actor, verb, args FROM pgferry.command WHERE run_id = %s AND status = 'done' AND verb = %s"
+        " ORDER BY id",
+        (run_id, verb.value),
+    ).fetchall()
+    return [Command(id_, actor, Verb(name), args) for id_, actor, name, args in rows]
+
+
 def answer(conn: Conn, command_id: int, *, accepted: bool, text: str) -> None:
     """Say what became of a command."""
     conn.execute(

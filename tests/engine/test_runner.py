@@ -189,3 +189,15 @@ def test_a_corrupted_row_is_found_and_named(database: str) -> None:
     ]
     assert any("row 100" in row["old"] for row in check.rows)
     conn.close()
+
+
+def test_speed_holds_for_a_later_runner(database: str) -> None:
+    a_database(database, rows=500).close()
+    plan = a_plan(*WHOLE)
+    run_id = a_run(database, plan)
+    order(database, plan, run_id, Verb.START, until="sync")
+    _, answer = order(database, plan, run_id, Verb.SPEED, duty_percent=50, target_ms=70)
+    assert answer == "speed: target_ms = 70, duty_percent = 50"
+    order(database, plan, run_id, Verb.START, until="copy")
+    (copied,) = state_of(database, run_id).progress
+    assert (copied.duty_percent, copied.target_ms) == (50, 70)
