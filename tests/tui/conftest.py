@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 for _name in list(os.environ):  # before textual is imported: it reads some of them only then
+    if _name == "TEXTUAL_SNAPSHOT_TEMPDIR":  # the snapshot plugin's own, set before this file is read in a whole run
+        continue
     if _name in ("NO_COLOR", "COLORTERM", "TERM", "TMUX") or _name.startswith(("SSH_", "TEXTUAL_")):
         del os.environ[_name]
 
