@@ -1,17 +1,16 @@
-"""The journal's own schema, ``pgferry``: made on the first write, the same everywhere."""
+"""The journal's own schema, ``pgferry``: made on the first write, the same everywhere, brought up to date when older."""
 
 from __future__ import annotations
 
 import psycopg
 
-from console.errors import ConnectionFailed
+from console.errors import ConnectionFailed, Refused
 from console.journal.connect import Conn
 
-VERSION = 1
+VERSION = 2  # grows with every change of the DDL below; kept as the schema's comment
 
 _DDL = """
 CREATE SCHEMA IF NOT EXISTS pgferry;
-COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version 1';
 CREATE TABLE IF NOT EXISTS pgferry.run (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     plan_id text NOT NULL,
@@ -196,25 +195,62 @@ CREATE TABLE IF NOT EXISTS pgferry.app_window (
 """
 
 
+# What a journal of an earlier version lacks: statements that change nothing where it is there already.
+_LATER = """
+CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'events are only ever added' USING ERRCODE = 'insufficient_privilege';
+END $$;
+DROP TRIGGER IF EXISTS append_only ON pgferry.event;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON pgferry.event
+    FOR EACH STATEMENT EXECUTE FUNCTION pgferry.append_only();
+"""
+
+
 def installed(conn: Conn) -> bool:
-    """Whether the journal exists in this database."""
-    row = conn.execute("SELECT to_regclass('pgferry.app_window') IS NOT NULL").fetchone()
-    return bool(row and row[0])
+    """Whether the journal exists in this database, of whatever version."""
+    return version(conn) is not None
+
+
+def version(conn: Conn) -> int | None:
+    """The version of the journal in this database, None when there is none."""
+    row = conn.execute(
+        "SELECT coalesce(substring(obj_description(n.oid, 'pg_namespace') FROM 'version (\\d+)')::int, 0)"
+        " FROM pg_namespace n WHERE nspname = 'pgferry' AND to_regclass('pgferry.app_window') IS NOT NULL"
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def install(conn: Conn) -> None:
-    """Make the journal's schema if it is not there. Raises ConnectionFailed without the privilege."""
-    if installed(conn):
+    """Make the journal's schema, or bring an older one up to date.
+
+    Raises ConnectionFailed without the privilege, Refused when a newer pgferry made it.
+    """
+    found = version(conn)
+    if found == VERSION:
         return
+    if found is not None and found > VERSION:
+        raise Refused(
+            f"The journal in this database is of version {found}; this pgferry knows version {VERSION}.",
+            state="Nothing was changed.",
+            do="Use the newer pgferry.",
+        )
     try:
         with conn.transaction():
             conn.execute(_DDL)
+            conn.execute(_LATER)
+            conn.execute(f"COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version {VERSION}'")
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConnectionFailed(
             f"The journal cannot be made in this database: {str(error).splitlines()[0]}.",
             state="Nothing was changed.",
             do="Grant CREATE on the database to this role, or connect as its owner.",
         ) from None
-    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateSchema):
-        if not installed(conn):  # someone else was making it at the same moment
+    except (
+        psycopg.errors.UniqueViolation,
+        psycopg.errors.DuplicateTable,
+        psycopg.errors.DuplicateSchema,
+        psycopg.errors.InternalError_,
+    ):
+        if version(conn) != VERSION:  # someone else was making it at the same moment
             raise
