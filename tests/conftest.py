@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from console.demo.server import EmbeddedServer, find_binaries
@@ -19,15 +20,20 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """A server of the major version in PGFERRY_TEST_MAJOR, 18 by default."""
-    major = int(os.environ.get("PGFERRY_TEST_MAJOR", "18"))
-    with EmbeddedServer(find_binaries(major), settings=SETTINGS) as running:
-        yield running
+    yield from _running(int(os.environ.get("PGFERRY_TEST_MAJOR", "18")))
 
 
 @pytest.fixture(scope="session")
 def server16() -> Iterator[EmbeddedServer]:
     """A server of PostgreSQL 16."""
-    with EmbeddedServer(find_binaries(16), settings=SETTINGS) as running:
+    yield from _running(16)
+
+
+def _running(major: int) -> Iterator[EmbeddedServer]:
+    """A server that says itself that it is of this major version: the embedded package holds two."""
+    with EmbeddedServer(find_binaries(major), settings=SETTINGS) as running:
+        with psycopg.connect(running.conninfo()) as conn:
+            assert conn.info.server_version // 10000 == major
         yield running
 
 
