@@ -72,6 +72,16 @@ def test_it_makes_the_rows_asked_for(filled: str) -> None:
     assert one(filled, "SELECT count(*) FROM trades") == ROWS // 5
 
 
+def test_rows_lie_on_disk_in_the_order_of_time(filled: str) -> None:
+    """As an application that only ever adds leaves them: otherwise each batch of a copy reads the whole table."""
+    lowest = one(
+        filled,
+        "SELECT min(correlation) FROM pg_stats WHERE attname = 'timestamp'"
+        " AND tablename IN ('book_ticker_snapshots', 'trades')",
+    )
+    assert lowest > 0.95
+
+
 def test_three_exchanges_quote_the_same_sixty_pairs(filled: str) -> None:
     canonical = "exchange IN ('MEXC_SPOT', 'GATEIO_SPOT', 'GATEIO_FUTURES') AND symbol_base <> symbol_quote"
     query = (
