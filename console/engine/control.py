@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 import psycopg
 
 from console.engine import rollback
-from console.engine.session import Session
+from console.engine.session import Session, is_lost
 from console.errors import FerryError, LeaseLost, Refused, UsageError
 from console.journal import commands, events, lease, runs
 from console.journal.commands import Command
@@ -21,6 +21,7 @@ from console.plan.model import BackfillSettings, Kind
 from console.plan.order import until
 
 POLL_S = 0.25
+REFUSED_S = 0.5  # after the server refused a write of ours
 WATCH_S = 0.05  # while a lock is awaited: shorter than any lock_timeout
 _SETTINGS = {field.name for field in fields(BackfillSettings)}
 
@@ -65,10 +66,13 @@ class Control:
             except LeaseLost:
                 self.session.wishes.lost.set()
                 return
-            except (psycopg.Error, FerryError):
+            except (psycopg.Error, FerryError) as error:
                 if self.ended.is_set():
                     return
-                self._reconnect()
+                if is_lost(self.conn, error):
+                    self._reconnect()
+                else:  # the disk is full, say: the connection holds the advisory lock and stays
+                    time.sleep(REFUSED_S)
 
     def _listen(self) -> None:
         self.conn.execute(f"LISTEN {events.CHANNEL}")
@@ -117,7 +121,7 @@ class Control:
         return True
 
     def obey(self, command: Command) -> None:
-        """Carry out one command and answer it; a refused one changes nothing."""
+        """Carry out one command and answer it, in one transaction; a refused one changes nothing. Raises LeaseLost."""
         actions: dict[Verb, Callable[[Command], str]] = {
             Verb.START: self._start,
             Verb.PAUSE: self._pause,
@@ -128,15 +132,23 @@ class Control:
             Verb.PURGE: self._purge,
         }
         try:
-            text = actions[command.verb](command)
+            with self.conn.transaction():
+                self.session.hold(self.conn)
+                text = actions[command.verb](command)
+                events.append(
+                    self.conn, self.session.run_id, "operator", text, actor=command.actor, verb=command.verb.value,
+                    args=command.args,
+                )  # fmt: skip
+                commands.answer(self.conn, command.id, accepted=True, text=text)
+        except LeaseLost:
+            raise
         except FerryError as error:
             commands.answer(self.conn, command.id, accepted=False, text=str(error))
-            return
-        events.append(
-            self.conn, self.session.run_id, "operator", text, actor=command.actor, verb=command.verb.value,
-            args=command.args,
-        )  # fmt: skip
-        commands.answer(self.conn, command.id, accepted=True, text=text)
+        except (TypeError, ValueError) as error:
+            commands.answer(self.conn, command.id, accepted=False, text=f"The command cannot be read: {error}.")
+        else:
+            if command.verb in (Verb.PAUSE, Verb.ROLLBACK):  # only now: the worker reads the goal when it is told
+                self.session.wishes.stop.set()
 
     def _status(self) -> RunStatus:
         row = runs.get(self.conn, self.session.run_id)
@@ -154,10 +166,9 @@ class Control:
         return f"run until {target}"
 
     def _pause(self, command: Command) -> str:
-        if self._status() not in (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING):
+        at_work = (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING)
+        if not runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING, after=at_work):
             raise Refused("Nothing runs that could be paused.")
-        runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING)
-        self.session.wishes.stop.set()
         return "pause after the current batch or statement"
 
     def _resume(self, command: Command) -> str:
@@ -214,7 +225,6 @@ class Control:
                 do=f"Type {preview.needs_typing} to accept it.",
             )
         runs.set_goal(self.conn, self.session.run_id, RunStatus.ROLLING_BACK, back_to=to)
-        self.session.wishes.stop.set()
         return f"roll back to {to}: {len(preview.steps)} steps"
 
     def _purge(self, command: Command) -> str:

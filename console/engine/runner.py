@@ -15,7 +15,7 @@ import psycopg
 
 from console.engine import rollback, tasks
 from console.engine.control import Control
-from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, is_lost, retry_lost
+from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, in_words, is_lost
 from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
 from console.journal import commands, events, lease, runs
 from console.journal.connect import Conn, connect
@@ -25,6 +25,9 @@ from console.plan.model import Plan, Task
 from console.plan.order import until
 from console.text import plain
 
+FORWARD = (RunStatus.RUNNING, RunStatus.PAUSING)  # a failure or a gate ends these, never a rollback ordered meanwhile
+BACK = (RunStatus.ROLLING_BACK, RunStatus.PAUSING)
+AT_WORK = (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING)
 EXIT = {RunStatus.DONE: 0, RunStatus.ROLLED_BACK: 0, RunStatus.FAILED: 1, RunStatus.PAUSED: 6, RunStatus.WAITING: 6}
 
 
@@ -38,37 +41,60 @@ class Runner:
     def run(self) -> RunStatus:
         """Work until there is nothing more to do; returns where the run then stands. Raises LeaseLost."""
         session = self.session
+        cut = False
         while True:
             if not session.wishes.leave:
                 session.wishes.stop.clear()
             try:
-                row = runs.get(session.conn, session.run_id)
-                assert row is not None
-                if row.status is RunStatus.RUNNING:
-                    self._forward(row.until)
-                elif row.status is RunStatus.ROLLING_BACK:
-                    self._back(row.back_to)
-                elif row.status is RunStatus.PAUSING:
-                    if self._set(RunStatus.PAUSED, after=(RunStatus.PAUSING,)):
-                        session.event("run", "paused")
-                else:
-                    return row.status
+                if cut:
+                    session.connected_again()
+                    cut = False
+                status = self._go_on()
+                if status is not None:
+                    return status
             except Interrupted:
                 if session.wishes.leave:
-                    self._set(RunStatus.PAUSED)
-                    session.event("run", "paused: the runner was told to stop")
+                    self._leave()
             except LeaseLost:
                 session.wishes.lost.set()
                 raise
             except LOST as error:  # between tasks, or where a task could not go on by itself: the journal knows
                 if not session.lost(error):
                     raise
-                retry_lost(session, session.connected_again)
+                session.drop()
+                cut = True
 
-    def _set(self, status: RunStatus, error: str = "", *, after: tuple[RunStatus, ...] = tuple(RunStatus)) -> bool:
+    def _go_on(self) -> RunStatus | None:
+        """Work towards the run's goal; where it stands once nothing is left to do, None to look again."""
+        row = runs.get(self.session.conn, self.session.run_id)
+        assert row is not None
+        if row.status is RunStatus.RUNNING:
+            self._forward(row.until)
+        elif row.status is RunStatus.ROLLING_BACK:
+            self._back(row.back_to)
+        elif row.status is RunStatus.PAUSING:
+            if self._set(RunStatus.PAUSED, after=(RunStatus.PAUSING,)):
+                self.session.event("run", "paused")
+        else:
+            return row.status
+        return None
+
+    def _leave(self) -> None:
+        try:
+            if self._set(RunStatus.PAUSED, after=AT_WORK):
+                self.session.event("run", "paused: the runner was told to stop")
+        except Interrupted:
+            raise ConnectionFailed(
+                "The runner was told to stop while the server was away.",
+                state="The run stands where the journal says.",
+                do="Start it again: it continues there.",
+            ) from None
+
+    def _set(self, status: RunStatus, error: str = "", *, after: tuple[RunStatus, ...]) -> bool:
         """Whether it was set: not where an operator changed the run's goal since it was read."""
-        done = runs.set_status(self.session.conn, self.session.run_id, status, error, after=after)
-        events.notify(self.session.conn)
+        with self.session.fenced() as conn:
+            done = runs.set_status(conn, self.session.run_id, status, error, after=after)
+            events.notify(conn)
         return done
 
     def _forward(self, target: str) -> None:
@@ -83,7 +109,8 @@ class Runner:
         rows = runs.tasks(session.conn, session.run_id)
         for task in session.plan.tasks:
             if task not in wanted and target == "end" and rows[task.id].status is TaskStatus.PENDING:
-                runs.task_status(session.conn, session.run_id, task.id, TaskStatus.DEFERRED)
+                with session.fenced() as conn:
+                    runs.task_status(conn, session.run_id, task.id, TaskStatus.DEFERRED)
         left = [t for t in until(session.plan, "end") if rows[t.id].status is not TaskStatus.COMPLETED]
         if left:
             if self._set(RunStatus.WAITING, after=(RunStatus.RUNNING,)):
@@ -95,12 +122,14 @@ class Runner:
         """Whether the run may go on."""
         session = self.session
         rows = runs.tasks(session.conn, session.run_id)
-        waits = [id_ for id_ in task.depends if rows[id_].status is not TaskStatus.COMPLETED]
+        waits = ", ".join(id_ for id_ in task.depends if rows[id_].status is not TaskStatus.COMPLETED)
         if waits:
-            runs.task_status(session.conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on=", ".join(waits))
-            self._set(RunStatus.FAILED, f"{task.id} waits for {', '.join(waits)}.")
+            with session.fenced() as conn:
+                runs.task_status(conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on=waits)
+            self._set(RunStatus.FAILED, f"{task.id} waits for {waits}.", after=FORWARD)
             return False
-        runs.task_started(session.conn, session.run_id, task.id, session.operator)
+        with session.fenced() as conn:
+            runs.task_started(conn, session.run_id, task.id, session.operator)
         session.event("task", f"{task.title}", task_id=task.id)
         start = time.monotonic()
         try:
@@ -109,10 +138,7 @@ class Runner:
             self._end(task, TaskStatus.IN_PROGRESS, start)
             raise
         except tasks.GateWaits as wait:
-            self._end(task, TaskStatus.BLOCKED, start)
-            runs.task_status(session.conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on="a person")
-            self._set(RunStatus.WAITING, str(wait))
-            session.event("run", str(wait), task_id=task.id)
+            self._wait(task, start, str(wait))
             return False
         except (FerryError, psycopg.Error, OSError) as error:
             if self._beyond_the_task(error):
@@ -123,19 +149,32 @@ class Runner:
         session.event("task", f"done in {time.monotonic() - start:.1f} s: {task.title}", task_id=task.id)
         return True
 
+    def _wait(self, task: Task, start: float, why: str) -> None:
+        """Stop at a gate, unless it was confirmed, or a rollback ordered, since it was looked at."""
+        session = self.session
+        self._end(task, TaskStatus.BLOCKED, start)
+        with session.fenced() as conn:
+            runs.task_status(conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on="a person")
+        if self._set(RunStatus.WAITING, why, after=FORWARD):
+            session.event("run", why, task_id=task.id)
+            if tasks.confirmed(session, task):
+                self._set(RunStatus.RUNNING, after=(RunStatus.WAITING,))
+
     def _beyond_the_task(self, error: Exception) -> bool:
         """Whether the lease or the connection is gone: no fault of the task, and not to be written down as one."""
         lease_lost = isinstance(error, LeaseLost) or self.session.wishes.lost.is_set()
-        return lease_lost or (isinstance(error, LOST) and self.session.lost(error))
+        unreachable = isinstance(error, ConnectionFailed) and self.session.lost()
+        return lease_lost or unreachable or (isinstance(error, LOST) and self.session.lost(error))
 
     def _end(self, task: Task, status: TaskStatus, start: float, error: str = "") -> None:
-        runs.task_ended(self.session.conn, self.session.run_id, task.id, status, time.monotonic() - start, error=error)
-        events.notify(self.session.conn)
+        with self.session.fenced() as conn:
+            runs.task_ended(conn, self.session.run_id, task.id, status, time.monotonic() - start, error=error)
+            events.notify(conn)
 
     def _fail(self, task: Task, start: float, error: Exception) -> None:
-        words = plain(str(error)) or type(error).__name__
+        words = in_words(error)
         self._end(task, TaskStatus.FAILED, start, words)
-        self._set(RunStatus.FAILED, f"{task.id}: {words}")
+        self._set(RunStatus.FAILED, f"{task.id}: {words}", after=FORWARD)
         self.session.event("error", words, task_id=task.id)
 
     def _back(self, to: str) -> None:
@@ -157,15 +196,16 @@ class Runner:
             except (FerryError, psycopg.Error, OSError) as error:
                 if self._beyond_the_task(error):
                     raise
-                words = plain(str(error)) or type(error).__name__
-                self._set(RunStatus.FAILED, f"rolling back {task.id}: {words}")
+                words = in_words(error)
+                self._set(RunStatus.FAILED, f"rolling back {task.id}: {words}", after=BACK)
                 session.event("error", f"taking back failed: {words}", task_id=task.id)
                 return
-            runs.task_taken_back(session.conn, session.run_id, task.id)
-            session.conn.execute(
-                "DELETE FROM pgferry.live WHERE run_id = %s AND starts_with(name, %s)",
-                (session.run_id, f"progress:{task.id}:"),
-            )
+            with session.fenced() as conn:
+                runs.task_taken_back(conn, session.run_id, task.id)
+                conn.execute(
+                    "DELETE FROM pgferry.live WHERE run_id = %s AND starts_with(name, %s)",
+                    (session.run_id, f"progress:{task.id}:"),
+                )
             session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id)
         left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
         if self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK, after=(RunStatus.ROLLING_BACK,)):
@@ -289,8 +329,8 @@ def main() -> int:
     except FerryError as error:
         print(f"pgferry: {plain(str(error))}", file=sys.stderr)
         return error.exit_code
-    except psycopg.OperationalError as error:
-        print(f"pgferry: the server is gone: {plain(str(error)).splitlines()[0]}", file=sys.stderr)
+    except psycopg.Error as error:  # the journal itself could not be read or written
+        print(f"pgferry: {in_words(error)}", file=sys.stderr)
         return ConnectionFailed.exit_code
     return EXIT.get(status, 1)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from console.journal import events, lease, runs
 from console.journal.connect import Conn, connect
 from console.journal.lease import Fence
 from console.plan.model import Mapping, Plan, TableName
+from console.text import plain, shorten
 
 T = TypeVar("T")
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # what a lost connection is raised as, among other things
@@ -121,9 +123,18 @@ class Session:
         """Assert inside a transaction that the lease is ours."""
         lease.hold(conn, self.fence)
 
+    @contextlib.contextmanager
+    def fenced(self) -> Iterator[Conn]:
+        """A transaction on the work connection in which the lease is ours. Raises LeaseLost, and nothing is written."""
+        conn = self.conn
+        with conn.transaction():
+            self.hold(conn)
+            yield conn
+
     def event(self, kind: str, text: str, *, task_id: str = "", actor: str = "", **data: Any) -> None:
         """Write a line to the audit log on the work connection (never inside a task's transaction)."""
-        events.append(self.conn, self.run_id, kind, text, actor=actor or "pgferry", task_id=task_id, **data)
+        with self.fenced() as conn:
+            events.append(conn, self.run_id, kind, text, actor=actor or "pgferry", task_id=task_id, **data)
 
     def live(self, name: str, payload: Any) -> None:
         """Replace a live fact and wake the consoles."""
@@ -143,6 +154,27 @@ class Session:
 def is_lost(conn: Conn, error: Exception | None = None) -> bool:
     """Whether the connection broke, or ``error`` says that the server is ending it."""
     return conn.closed or conn.broken or isinstance(error, _ENDED)
+
+
+_ADVICE = (
+    (psycopg.errors.DiskFull, "Free space on the server's disk, then resume."),
+    (psycopg.errors.OutOfMemory, "Give the server memory, then resume."),
+    (psycopg.errors.InsufficientPrivilege, "Grant this role what it lacks, then resume."),
+)
+
+
+def in_words(error: Exception) -> str:
+    """An error as sentences for the journal: what happened, the state of things, what to do."""
+    if not isinstance(error, psycopg.Error):
+        return plain(str(error)) or type(error).__name__
+    lines = [plain(line).strip() for line in str(error).splitlines() if line.strip()]
+    what = shorten(lines[0] if lines else type(error).__name__, 300).rstrip(".")
+    disk = "The server's disk is full" if isinstance(error, psycopg.errors.DiskFull) else "The server refused"
+    do = next(
+        (advice for kind, advice in _ADVICE if isinstance(error, kind)), "Mend the cause and resume, or roll back."
+    )
+    code = f" ({error.sqlstate})" if error.sqlstate else ""
+    return f"{disk}{code}: {what}. What was committed stands; nothing half-done is left. {do}"
 
 
 def retry_lost(session: Session, work: Callable[[], T]) -> T:

@@ -83,11 +83,16 @@ def _check(session: Session, task: Task) -> None:
     runs.task_note(session.conn, session.run_id, task.id, "passed")
 
 
-def _gate(session: Session, task: Task) -> None:
+def confirmed(session: Session, task: Task) -> bool:
+    """Whether a person confirmed the gate."""
     row = session.conn.execute(
         "SELECT note FROM pgferry.task WHERE run_id = %s AND task_id = %s", (session.run_id, task.id)
     ).fetchone()
-    if row is None or not row[0].startswith(CONFIRMED):
+    return bool(row and row[0].startswith(CONFIRMED))
+
+
+def _gate(session: Session, task: Task) -> None:
+    if not confirmed(session, task):
         raise GateWaits(f"Waits for a person to confirm: {task.question}")
     checks.run_checks(session, task, task.checks)
 

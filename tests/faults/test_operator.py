@@ -11,7 +11,8 @@ from console.errors import LeaseLost, Refused
 from console.journal import commands, lease, runs
 from console.journal.connect import Conn, connect
 from console.journal.state import RunStatus, TaskStatus, Verb
-from tests.engine.scene import a_database, a_run, order
+from console.plan.model import Kind
+from tests.engine.scene import a_database, a_file, a_plan, a_run, a_session, a_task, order
 from tests.faults.tools import (
     a_slow_plan,
     assert_copied_once,
@@ -180,3 +181,41 @@ def test_a_new_runner_waits_for_what_the_server_still_does_for_a_killed_one(data
         assert taken.number == fence.number + 1
         assert runs.get(conn, run_id) is not None
         dead.close()
+
+
+def test_a_rollback_ordered_while_a_statement_fails_is_carried_out(database: str) -> None:
+    """The failure is noted at its task; it does not take the place of what the operator asked for meanwhile."""
+    conn = a_database(database)
+    conn.execute("CREATE TABLE go (i int)")
+    fails = (
+        "CREATE TABLE made (i int);\nDO $$ BEGIN WHILE NOT EXISTS (SELECT FROM go) LOOP PERFORM pg_sleep(0.01);"
+        " END LOOP; RAISE 'it fails now'; END $$;"
+    )
+    plan = a_plan(a_task("ddl", Kind.SQL, file=a_file("1.sql", fails), down=a_file("1.down.sql", "DROP TABLE made;")))
+    run_id = a_run(database, plan)
+    send(database, run_id, Verb.START, until="end")
+    with runner_thread(database, plan, run_id) as running:
+        until(lambda: conn.execute("SELECT to_regclass('made')").fetchone() != (None,), "the first statement")
+        command = send(database, run_id, Verb.ROLLBACK, to="start")
+        until(lambda: commands.outcome(conn, command), "the answer")
+        conn.execute("INSERT INTO go VALUES (1)")
+        assert running.result(timeout=20) is RunStatus.ROLLED_BACK, state_of(database, run_id).error
+    assert [e.text for e in state_of(database, run_id).events if e.kind == "error"], "the failure is in the log"
+    assert conn.execute("SELECT to_regclass('made')").fetchone() == (None,)
+    conn.close()
+
+
+def test_a_fenced_runner_writes_nothing_more_into_the_journal(database: str) -> None:
+    a_database(database).close()
+    plan = a_slow_plan()
+    session = a_session(database, plan)
+    with connect(database) as other:
+        lease.acquire(other, session.run_id, "second", takeover=True)
+        before = one(other, "SELECT count(*) FROM pgferry.event")
+        with pytest.raises(LeaseLost):
+            session.event("run", "too late")
+        with pytest.raises(LeaseLost), session.fenced() as conn:
+            runs.task_ended(conn, session.run_id, "sync", TaskStatus.COMPLETED, 1.0)
+        assert one(other, "SELECT count(*) FROM pgferry.event") == before
+        assert runs.tasks(other, session.run_id)["sync"].status is TaskStatus.PENDING
+    session.drop()
