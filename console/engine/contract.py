@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from console.engine import sync
@@ -59,10 +58,9 @@ def _users(conn: Conn, relation: TableName) -> list[OtherSession]:
 def _writes(conn: Conn, mapping: Mapping, side: str) -> int:
     """The applications' own writes to a side so far."""
     counter = sync.write_counter(mapping, side)
-    try:
-        row = conn.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(counter)).fetchone()
-    except psycopg.errors.UndefinedTable:
+    if conn.execute("SELECT to_regclass(%s)", (counter.as_string(None),)).fetchone() == (None,):
         return 0
+    row = conn.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(counter)).fetchone()
     return int(row[0]) if row and row[1] else 0
 
 
