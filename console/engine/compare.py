@@ -318,14 +318,3 @@ def _report(
     )  # fmt: skip
     session.live(f"progress:{task.id}:{mapping.id}", asdict(progress))
     runs.task_note(session.conn, session.run_id, task.id, f"{100 * progress.share:.1f}%")
-
-
-def extra_rows(conn: Conn, mapping: Mapping, facts: MappingFacts) -> int:
-    """Rows of the new table that no old row stands behind: what going back would lose."""
-    key: dict[str, Composed] = {name: column("n", name) for name in mapping.new_key}
-    row = conn.execute(
-        sql.SQL("SELECT count(*) FROM {} n WHERE NOT EXISTS (SELECT 1 FROM {} z)").format(
-            table(mapping.new), derive.preimage(mapping, facts.old.name, key)
-        )
-    ).fetchone()
-    return int(row[0]) if row else 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from console.engine import sync
-from console.engine.compare import extra_rows
-from console.engine.contract import limits, synced, truncate, wait_quiet
+from console.engine import sync, way_back
+from console.engine.contract import limits, synced, wait_quiet
 from console.engine.ddl import run_in_transaction
 from console.engine.facts import mapping_facts
 from console.engine.session import Session
-from console.errors import StepFailed
 from console.journal import runs
 from console.journal.connect import Conn
 from console.plan.model import Direction, Mapping, TableName, Task
@@ -39,6 +37,8 @@ def sync_on(session: Session, task: Task) -> None:
 
         run_in_transaction(session, task.id, f"functions for {mapping.id}", limits(task), functions)
         run_in_transaction(session, task.id, f"triggers on {mapping.id}", limits(task), barrier)
+        if task.direction is Direction.REVERSE:
+            way_back.retry_rejects(session, mapping, facts)
         arrow = (
             f"{mapping.old} to {mapping.new}"
             if task.direction is Direction.FORWARD
@@ -48,11 +48,17 @@ def sync_on(session: Session, task: Task) -> None:
     runs.task_note(session.conn, session.run_id, task.id, "triggers on")
 
 
-def sync_off(session: Session, task: Task) -> None:
-    """The way back of ``sync_on``; a reverse sync first waits until nobody writes to the new side any more."""
+def sync_off(session: Session, task: Task, *, accept: bool) -> None:
+    """The way back of ``sync_on``. A reverse sync first waits until nobody writes to the new side any more.
+
+    With the forward sync goes what it brought: the new table is emptied in the transaction that drops the triggers,
+    after carrying back what only it holds.
+    """
     mappings = tuple(reversed(session.mappings(task.mappings)))
-    if task.direction is Direction.REVERSE and all(synced(session.conn, m, task.direction, m.old) for m in mappings):
-        wait_quiet(session, task, mappings, "new", PARTING_QUIET_S, PARTING_LIMIT_S)
+    if task.direction is Direction.REVERSE:
+        on = tuple(m for m in mappings if synced(session.conn, m, task.direction, m.old))
+        if on:
+            wait_quiet(session, task, on, "new", PARTING_QUIET_S, PARTING_LIMIT_S)
     for mapping in mappings:
         old = session.old_table(mapping)
 
@@ -63,32 +69,23 @@ def sync_off(session: Session, task: Task) -> None:
         def rest(conn: Conn, mapping: Mapping = mapping) -> None:
             for statement in sync.drop_functions(mapping, task.direction):
                 conn.execute(statement)
-            conn.execute(
-                "DELETE FROM pgferry.reject WHERE mapping = %s AND direction = %s", (mapping.id, task.direction.value)
-            )
             if task.direction is Direction.FORWARD:
+                conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.recheck WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.lead WHERE mapping = %s", (mapping.id,))
 
-        run_in_transaction(session, task.id, f"triggers off {mapping.id}", limits(task), work)
+        if task.direction is Direction.FORWARD and synced(session.conn, mapping, task.direction, old):
+            way_back.empty(session, task, mapping, complete=False, forward_off=True, accept=accept)
+        else:
+            run_in_transaction(session, task.id, f"triggers off {mapping.id}", limits(task), work)
         run_in_transaction(session, task.id, f"functions of {mapping.id}", limits(task), rest)
         session.event("ddl", f"{mapping.id}: {task.direction.value} sync is off", task_id=task.id)
 
 
-def empty_new(session: Session, task: Task, *, even_if_lost: bool) -> None:
-    """The way back of a backfill: the new table is emptied, after seeing that the old one holds all of it."""
+def empty_new(session: Session, task: Task, *, complete: bool, accept: bool) -> None:
+    """The way back of a backfill: the new table is emptied, after carrying back what only it holds.
+
+    ``complete`` and ``accept`` as in ``way_back.empty``.
+    """
     for mapping in reversed(session.mappings(task.mappings)):
-        facts = mapping_facts(session.conn, mapping, session.plan.archive_schema)
-        extra = extra_rows(session.conn, mapping, facts)
-        if extra and not even_if_lost:
-            raise StepFailed(
-                f"{extra:,} rows of {mapping.new} are in no row of {mapping.old}: going back would lose them.",
-                state="Nothing of this step was done.",
-                do="Save them, or roll back again and type the database's name to accept the loss.",
-            )
-
-        def work(conn: Conn, mapping: Mapping = mapping) -> None:
-            conn.execute(truncate(mapping))
-
-        run_in_transaction(session, task.id, f"empty {mapping.new}", limits(task), work)
-        session.event("ddl", f"{mapping.new} is empty again", task_id=task.id)
+        way_back.empty(session, task, mapping, complete=complete, forward_off=False, accept=accept)

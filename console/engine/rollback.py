@@ -69,7 +69,7 @@ def words(plan: Plan, task: Task) -> str:
         return f"stop carrying writes from {pairs}"
     return {
         Kind.SQL: f"run {task.down.path}" if task.down else "nothing",
-        Kind.BACKFILL: f"empty {news}, after seeing that {olds} holds every row of it",
+        Kind.BACKFILL: f"empty {news}, after carrying what only it holds back to {olds}",
         Kind.CHECK: "nothing to undo: it only looked",
         Kind.SWITCH: f"applications should use {task.leads_back} again",
         Kind.DRAIN: "nothing to undo: it only waited",

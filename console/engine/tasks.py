@@ -103,8 +103,10 @@ def take_back(session: Session, task: Task, row: TaskRow, *, even_if_lost: bool)
         _run_file(session, task, row, "down", task.down, half_done=row.status is not TaskStatus.COMPLETED)
         return
     back: dict[Kind, Callable[[], None]] = {
-        Kind.SYNC: lambda: dual_write.sync_off(session, task),
-        Kind.BACKFILL: lambda: dual_write.empty_new(session, task, even_if_lost=even_if_lost),
+        Kind.SYNC: lambda: dual_write.sync_off(session, task, accept=even_if_lost),
+        Kind.BACKFILL: lambda: dual_write.empty_new(
+            session, task, complete=row.status is TaskStatus.COMPLETED, accept=even_if_lost
+        ),
         Kind.SWITCH: lambda: contract.set_leads(session, task, task.leads_back),
         Kind.RETIRE: lambda: contract.restore(session, task),
     }
