@@ -112,22 +112,22 @@ def _stop(here: Settings, plan: Plan, traffic: Traffic | None) -> TrafficResult 
 def _unattended(world: JournalWorld, wanted: DemoSettings, traffic: Traffic | None, pg_dump: Path, dsn: str) -> int:
     before = _schema(pg_dump, dsn) if wanted.and_back else ""
     world.send(Verb.START, until="end")
-    state = operate.follow(world)
+    forward = state = operate.follow(world)
     faults = _faults(state, RunStatus.DONE)
     if wanted.and_back and not faults:
         say("and back to the start")
         world.send(Verb.ROLLBACK, to="start")
-        forward = state
         state = operate.follow(world)
         faults = _faults(replace(state, checks=forward.checks), RunStatus.ROLLED_BACK)
         equal = _schema(pg_dump, dsn) == before
         say("schema equal to the byte" if equal else "the schema differs from the one before")
         if not equal:
             faults.append("the schema after rolling back differs from the baseline")
-        state = replace(state, checks=forward.checks)
     result = traffic.stop() if traffic is not None else None
     if result is not None and not result.ok:
         faults.append(f"the traffic saw {result.errors} errors and {len(result.mismatches)} lost or changed rows")
+    # Checks of the way there: on the way back nothing is checked again.
+    state = replace(world.report_state(), checks=forward.checks)
     operate.out(report_json(state) if wanted.output == "json" else report_text(state))
     if result is not None:
         say(_traffic_words(result))

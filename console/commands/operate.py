@@ -163,7 +163,7 @@ def report(settings: Settings, output: str) -> int:
     plan = load_plan(settings.plan_dir) if settings.plan_dir else None
 
     def work(world: JournalWorld) -> int:
-        state = world.state()
+        state = world.report_state()
         if output == "json":
             out(report_json(state))
         else:

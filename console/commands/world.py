@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from console.engine import rollback
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
-from console.journal import commands, events, lease, read, runs, schema, traffic
+from console.journal import commands, events, lease, read, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.model import Doc, Plan
@@ -260,9 +261,20 @@ class JournalWorld:
             else f"the runner ended with code {self._runner.returncode}"
         )
 
+    def report_state(self) -> RunState:
+        """The state of the run with what only a report shows: what the applications felt of each step."""
+
+        def read_all(conn: Conn) -> RunState:
+            state = self._state(conn)
+            if state.traffic is None:
+                return state
+            return replace(state, traffic=replace(state.traffic, steps=steps.latencies(conn, state.run_id)))
+
+        return self._use(read_all)
+
     def save_report(self) -> str:
         """Write Markdown and JSON reports; returns the path of the Markdown file."""
-        state = self.state()
+        state = self.report_state()
         folder = state_folder() / "reports"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"run-{state.run_id}-{datetime.now(UTC):%Y%m%d-%H%M%S}.md"

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 import psycopg
 
-from console.journal.traffic import Window, leads, report
+from console.journal.traffic import Trace, Window, leads, record, report
 from console.text import plain
 
 Shape = Literal["legacy", "normalised"]
@@ -96,6 +96,7 @@ class Reporter:
         self._source = f"worker {config.worker}"
         self._conn: psycopg.Connection[Any] | None = None
         self._windows: dict[str, Window] = {}
+        self.trace = Trace()
         self.leading: dict[str, str] = {}
 
     def window(self, kind: str) -> Window:
@@ -110,8 +111,10 @@ class Reporter:
                 self._conn = psycopg.connect(
                     self._config.conninfo, autocommit=True, application_name=name, connect_timeout=5
                 )
-            report(self._conn, self._source, self._windows)
-            done, self._windows = self._windows, {}
+            with self._conn.transaction():
+                report(self._conn, self._source, self._windows)
+                record(self._conn, self._source, self.trace, time.perf_counter())
+            done, self._windows, self.trace = self._windows, {}, Trace()
             self.leading = leads(self._conn)
         except psycopg.Error:
             return {}
@@ -166,10 +169,13 @@ class Worker:
             text = _describe(error)
             self._outcome.errors[text] += 1
             self._reporter.window("failed").fail(text)
+            self._reporter.trace.add(started, time.perf_counter() - started, failed=True)
             if isinstance(error, psycopg.OperationalError) and error.sqlstate in (None, "57P01", "57P02", "57P03"):
                 self.stop.wait(_PAUSE_S)
         else:
-            self._reporter.window(kind).add((time.perf_counter() - started) * 1000)
+            seconds = time.perf_counter() - started
+            self._reporter.window(kind).add(seconds * 1000)
+            self._reporter.trace.add(started, seconds)
 
     def _merge(self, windows: dict[str, Window]) -> None:
         for kind, window in windows.items():

@@ -17,7 +17,7 @@ from console.engine import rollback, tasks
 from console.engine.control import Control
 from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, in_words, is_lost
 from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
-from console.journal import commands, events, lease, runs
+from console.journal import commands, events, lease, runs, steps
 from console.journal.connect import Conn, connect
 from console.journal.state import RunStatus, TaskStatus
 from console.plan.load import load_plan
@@ -74,7 +74,7 @@ class Runner:
             self._back(row.back_to)
         elif row.status is RunStatus.PAUSING:
             if self._set(RunStatus.PAUSED, after=(RunStatus.PAUSING,)):
-                self.session.event("run", "paused")
+                self.session.event("run", "paused", edge=steps.END)
         else:
             return row.status
         return None
@@ -82,7 +82,7 @@ class Runner:
     def _leave(self) -> None:
         try:
             if self._set(RunStatus.PAUSED, after=AT_WORK):
-                self.session.event("run", "paused: the runner was told to stop")
+                self.session.event("run", "paused: the runner was told to stop", edge=steps.END)
         except Interrupted:
             raise ConnectionFailed(
                 "The runner was told to stop while the server was away.",
@@ -130,7 +130,7 @@ class Runner:
             return False
         with session.fenced() as conn:
             runs.task_started(conn, session.run_id, task.id, session.operator)
-        session.event("task", f"{task.title}", task_id=task.id)
+        session.event("task", f"{task.title}", task_id=task.id, edge=steps.BEGIN, way=steps.FORWARD)
         start = time.monotonic()
         try:
             tasks.perform(session, task, rows[task.id], exports=self.exports)
@@ -146,7 +146,9 @@ class Runner:
             self._fail(task, start, error)
             return False
         self._end(task, TaskStatus.COMPLETED, start)
-        session.event("task", f"done in {time.monotonic() - start:.1f} s: {task.title}", task_id=task.id)
+        session.event(
+            "task", f"done in {time.monotonic() - start:.1f} s: {task.title}", task_id=task.id, edge=steps.END
+        )
         return True
 
     def _wait(self, task: Task, start: float, why: str) -> None:
@@ -156,7 +158,7 @@ class Runner:
         with session.fenced() as conn:
             runs.task_status(conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on="a person")
         if self._set(RunStatus.WAITING, why, after=FORWARD):
-            session.event("run", why, task_id=task.id)
+            session.event("run", why, task_id=task.id, edge=steps.END)
             if tasks.confirmed(session, task):
                 self._set(RunStatus.RUNNING, after=(RunStatus.WAITING,))
 
@@ -175,7 +177,7 @@ class Runner:
         words = in_words(error)
         self._end(task, TaskStatus.FAILED, start, words)
         self._set(RunStatus.FAILED, f"{task.id}: {words}", after=FORWARD)
-        self.session.event("error", words, task_id=task.id)
+        self.session.event("error", words, task_id=task.id, edge=steps.END)
 
     def _back(self, to: str) -> None:
         session = self.session
@@ -187,7 +189,8 @@ class Runner:
                 break
             task = undo[0]
             start = time.monotonic()
-            session.event("task", f"taking back: {rollback.words(session.plan, task)}", task_id=task.id)
+            what = rollback.words(session.plan, task)
+            session.event("task", f"taking back: {what}", task_id=task.id, edge=steps.BEGIN, way=steps.BACK)
             try:
                 rollback.refuse_impossible((task,), rows)
                 tasks.take_back(session, task, rows[task.id], even_if_lost=self._loss_accepted())
@@ -198,7 +201,7 @@ class Runner:
                     raise
                 words = in_words(error)
                 self._set(RunStatus.FAILED, f"rolling back {task.id}: {words}", after=BACK)
-                session.event("error", f"taking back failed: {words}", task_id=task.id)
+                session.event("error", f"taking back failed: {words}", task_id=task.id, edge=steps.END)
                 return
             with session.fenced() as conn:
                 runs.task_taken_back(conn, session.run_id, task.id)
@@ -206,7 +209,7 @@ class Runner:
                     "DELETE FROM pgferry.live WHERE run_id = %s AND starts_with(name, %s)",
                     (session.run_id, f"progress:{task.id}:"),
                 )
-            session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id)
+            session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id, edge=steps.END)
         left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
         if self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK, after=(RunStatus.ROLLING_BACK,)):
             session.event("run", f"rolled back to {to}: {len(left)} tasks still stand")

@@ -174,13 +174,26 @@ def _traffic_section(state: RunState) -> Section:
     return "Traffic", head, rows
 
 
+def _step_section(state: RunState) -> Section:
+    """The applications' figures before the run, then by phase and by kind of step on each way."""
+    head = ["Applications while", "Took", "Operations", "Errors", "p50 ms", "p99 ms", "max ms"]
+    rows = []
+    for step in state.traffic.steps if state.traffic else ():
+        name = f"{step.way}, {'' if step.what == 'phase' else 'every '}{step.name}" if step.way else "before the run"
+        _, *figures = _latency_row(name, step.latency)
+        rows.append([name, duration(step.seconds), *figures])
+    return "Traffic by phase and kind of step", head, rows
+
+
 def _event_section(state: RunState) -> Section:
     rows = [[clock(e.at), e.actor, e.kind, e.task_id, e.text] for e in state.events[-_LAST_EVENTS:]]
     return "Events", ["At", "Who", "Kind", "Task", "What"], rows
 
 
 def _sections(state: RunState) -> list[Section]:
-    makers = (_task_section, _copy_section, _reject_section, _check_section, _traffic_section, _event_section)
+    makers = (
+        _task_section, _copy_section, _reject_section, _check_section, _traffic_section, _step_section, _event_section,
+    )  # fmt: skip
     return [section for section in (maker(state) for maker in makers) if section[2]]
 
 
@@ -189,6 +202,7 @@ _RIGHT = {
     "Copies and comparisons": (2, 3, 4, 5),
     "Rejected rows": (2,),
     "Traffic": (1, 2, 3, 4, 5),
+    "Traffic by phase and kind of step": (1, 2, 3, 4, 5, 6),
 }
 
 

@@ -192,6 +192,16 @@ CREATE TABLE IF NOT EXISTS pgferry.app_window (
     buckets jsonb NOT NULL,
     last_error text NOT NULL DEFAULT ''
 );
+CREATE TABLE IF NOT EXISTS pgferry.app_operations (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
+    starts_us integer[] NOT NULL,
+    took_us integer[] NOT NULL,
+    failed boolean[] NOT NULL
+);
+CREATE INDEX IF NOT EXISTS app_operations_ended_idx ON pgferry.app_operations (ended_at);
 """
 
 

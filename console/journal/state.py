@@ -200,6 +200,22 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class StepLatency:
+    """The applications' figures while some steps of the run were at work.
+
+    ``way`` is forward or back, empty for the time before the run. ``what`` says what ``name`` is: phase or kind
+    (sql, sync, backfill, ...), empty before the run. ``seconds`` is how long those steps took together, by the
+    server's clock.
+    """
+
+    way: str
+    what: str
+    name: str
+    seconds: float
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """The applications' own figures, as they report them: before the run, during it, and the last seconds."""
 
@@ -207,6 +223,7 @@ class Traffic:
     during: Latency
     now: Latency
     by_kind: tuple[tuple[str, Latency], ...] = ()  # operation kind -> figures during
+    steps: tuple[StepLatency, ...] = ()  # by phase and by kind of step; only read for a report
     last_errors: tuple[str, ...] = ()
 
 

@@ -71,6 +71,44 @@ class Window:
         )
 
 
+@dataclass(slots=True)
+class Trace:
+    """Every operation of the last second or so: when it began and how long it took, by a monotonic clock in seconds.
+
+    Kept one by one, as a step of a migration may be far shorter than a window.
+    """
+
+    starts: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    failed: list[bool] = field(default_factory=list)
+
+    def add(self, start: float, seconds: float, *, failed: bool = False) -> None:
+        """Note one operation."""
+        self.starts.append(start)
+        self.seconds.append(seconds)
+        self.failed.append(failed)
+
+
+def record(conn: psycopg.Connection[Any], source: str, trace: Trace, now: float) -> None:
+    """Store a trace; ``now`` is the same monotonic clock at this moment, so that the server's clock dates it."""
+    if not trace.starts:
+        return
+    first = min(trace.starts)
+    last = max(start + took for start, took in zip(trace.starts, trace.seconds, strict=True))
+    conn.execute(
+        "INSERT INTO pgferry.app_operations (source, began_at, ended_at, starts_us, took_us, failed)"
+        " SELECT %s, t - make_interval(secs => %s), t - make_interval(secs => %s), %s, %s, %s FROM clock_timestamp() t",
+        (
+            source, now - first, now - last, [_us(start - first) for start in trace.starts],
+            [_us(took) for took in trace.seconds], trace.failed,
+        ),
+    )  # fmt: skip
+
+
+def _us(seconds: float) -> int:
+    return min(round(seconds * 1e6), 2**31 - 1)
+
+
 def report(conn: psycopg.Connection[Any], source: str, windows: Mapping[str, Window]) -> None:
     """Store the figures that ``source`` (a worker's name) gathered since its last report, by kind of operation."""
     with conn.cursor() as cur:

@@ -221,6 +221,8 @@ def test_traffic_runs_at_its_rate_reports_and_finds_its_rows(journalled: str) ->
     assert 0 < result.total.p50_ms <= result.total.p99_ms <= result.total.max_ms
     assert one(journalled, "SELECT sum(operations), sum(errors) FROM pgferry.app_window") == (result.operations, 0)
     assert one(journalled, "SELECT count(DISTINCT source) FROM pgferry.app_window") == 3
+    traced = "SELECT sum(cardinality(took_us)), max(ended_at) <= clock_timestamp() FROM pgferry.app_operations"
+    assert one(journalled, traced) == (result.operations, True)
 
 
 def test_traffic_counts_errors_and_finds_a_row_that_was_tampered_with(journalled: str) -> None:
