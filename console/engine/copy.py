@@ -1,190 +1,181 @@
-"""One chunk of a backfill: its rows, its rejects and its place in the journal in one transaction."""
+"""One range of a backfill as one statement: its rows, its rejects, its counters and its content hash."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
 from console.engine import derive, ranges
-from console.engine.derive import column, commas, raw, table
+from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
-from console.engine.sync import function_name
-from console.journal import chunks
-from console.journal.chunks import Chunk, Copy, Key
+from console.journal.chunks import Key
 from console.journal.connect import Conn
-from console.plan.model import Mapping
+from console.plan.model import Lookup, Mapping
 
-# Shorter than deadlock_timeout (1 s by default): against a writer it is always the copy that gives way.
-CHUNK_LOCK_TIMEOUT_MS = 500
+# From this many rows on a lookup is probed for each row (the server remembers results) instead of read whole.
+LARGE_LOOKUP = 5_000
+SAME_KEY = "another old row already stands for this key"  # as the sync's own function says
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a chunk did."""
+class Way:
+    """How a range is copied.
 
-    read: int
-    written: int
-    rejected: int
-    ms: float
+    ``tested``: NOT NULL and CHECK of the new table are tested row by row, so that their rows become rejects;
+    without it the INSERT itself tests them, once, and one bad row fails the range.
+    ``skip``: rows that the sync brought already are left alone (ON CONFLICT DO NOTHING).
+    """
+
+    tested: bool = False
+    skip: bool = False
+
+
+class CopyStatement:
+    """Composes the statement of any range of a mapping; everything but the range is rendered once."""
+
+    def __init__(
+        self, mapping: Mapping, facts: MappingFacts | None, names: tuple[str, ...], *, bulk: bool = True,
+        hashes: Composed | None = None,
+    ) -> None:  # fmt: skip
+        self.mapping = mapping
+        self.facts = facts
+        self.names = names
+        self.old = facts.old.name if facts else mapping.old
+        self._bulk = bulk
+        self._hash = hashes or sql.SQL("NULL::bigint")
+        self._parts: dict[Way, tuple[Composed, Composed]] = {}
+
+    def sums(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
+        """A FROM item for ``WITH written AS (..)`` of ``writing``: (read, written, rejected, hash)."""
+        noted = sql.SQL("coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint")
+        read: Composed = sql.SQL("w.written + {}").format(noted)
+        if way.skip or (self.facts and self.facts.new.more_unique):  # some rows are neither written nor rejected
+            read = sql.SQL("(SELECT count(*) FROM {} s WHERE {})").format(
+                table(self.old), ranges.between("s", self.names, low, high)
+            )
+        return sql.SQL(
+            "(SELECT {} AS read, w.written, {} AS rejected, w.hash FROM"
+            " (SELECT count(*) AS written, coalesce(sum(h), 0) AS hash FROM written) w OFFSET 0)"
+        ).format(read, noted)
+
+    def writing(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
+        """``written AS (INSERT .. SELECT of the range .. RETURNING hash)``.
+
+        FOR KEY SHARE keeps a row that is being copied from being deleted or given another key meanwhile
+        (complete in all nine interleavings measured). Rows that the new shape refuses are noted as rejects in the
+        same scan. Of several old rows for one new key the canonical one goes in, else the first: as the sync does.
+        """
+        if way not in self._parts:
+            self._parts[way] = self._around(way)
+        head, tail = self._parts[way]
+        return sql.Composed([head, ranges.between("s", self.names, low, high), tail])
+
+    def _around(self, way: Way) -> tuple[Composed, Composed]:
+        """What stands before and after the range, rendered."""
+        mark = sql.SQL("/*range*/")
+        source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE OF s)").format(table(self.old), mark)
+        targets = [name for name, _ in self.mapping.columns]
+        text = sql.SQL(
+            "written AS (\n  INSERT INTO {new} AS n ({targets})\n  SELECT {values} FROM ({projection}) pgferry_c\n"
+            "  WHERE CASE WHEN {good} THEN true ELSE {note} END {conflict}\n  RETURNING {hash} AS h\n)"
+        ).format(
+            new=table(self.mapping.new),
+            targets=commas(sql.Identifier(name) for name in targets),
+            values=commas(column("pgferry_c", name) for name in targets),
+            projection=derive.forward(self.mapping, self._tests(way), source, bulk=self._bulk),
+            good=self._good(),
+            note=sql.SQL("pgferry.note_reject({}, {}, {}, coalesce(pgferry_c.pgferry_reason, {}))").format(
+                sql.Literal(self.mapping.id),
+                derive.projected_key(self.mapping, "pgferry_c"),
+                raw("to_jsonb(pgferry_c.pgferry_source)"),
+                sql.Literal(SAME_KEY),
+            ),
+            conflict=self._conflict(way),
+            hash=self._hash,
+        )  # fmt: skip
+        head, _, tail = text.as_string(None).partition("/*range*/")
+        return raw(head), raw(tail)
+
+    def _tests(self, way: Way) -> MappingFacts | None:
+        """The facts whose constraints the projection tests. Lengths always: an INSERT cuts trailing blanks off."""
+        if way.tested or self.facts is None:
+            return self.facts
+        columns = tuple(replace(column, not_null=False) for column in self.facts.new.columns)
+        return replace(self.facts, new=replace(self.facts.new, checks=(), columns=columns))
+
+    def _conflict(self, way: Way) -> Composed:
+        if not way.skip:
+            return raw("")
+        return sql.SQL("\n  ON CONFLICT ({}) DO NOTHING").format(
+            commas(sql.Identifier(name) for name in self.mapping.new_key)
+        )
+
+    def _good(self) -> Composed:
+        taken = sql.SQL("pgferry_c.pgferry_reason IS NULL")
+        if not self.mapping.lookups:
+            return taken
+        twins = derive.forward(
+            self.mapping, self.facts,
+            derive.preimage(self.mapping, self.old, {n: column("pgferry_c", n) for n in self.mapping.new_key}),
+            bulk=False,
+        )  # fmt: skip
+        keys = [f"pgferry_old_{i}" for i in range(len(self.mapping.old_key))]
+        theirs, ours = (commas(column(alias, k) for k in keys) for alias in ("pgferry_t", "pgferry_c"))
+        return sql.SQL(
+            "{} AND (pgferry_c.pgferry_canonical OR NOT EXISTS (SELECT 1 FROM ({}) pgferry_t"
+            " WHERE pgferry_t.pgferry_reason IS NULL AND ({}) <> ({})"
+            " AND (pgferry_t.pgferry_canonical OR ({}) < ({}))))"
+        ).format(taken, twins, theirs, ours, theirs, ours)
 
 
 def copy_statement(
     mapping: Mapping, facts: MappingFacts | None, names: tuple[str, ...], low: Key | None, high: Key, *, skip: bool
 ) -> sql.Composed:
-    """INSERT .. SELECT of a key range with its rejects; ``skip`` leaves rows alone that the sync brought already.
-
-    FOR KEY SHARE keeps a row that is being copied from being deleted or given another key meanwhile
-    (complete in all nine interleavings measured). Returns counts, and the keys of rows that need care.
-    """
-    old = facts.old.name if facts else mapping.old
-    source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE OF s)").format(
-        table(old), ranges.between("s", names, low, high)
-    )
-    targets = [name for name, _ in mapping.columns]
-    care = sql.SQL("jsonb_build_array({})").format(
-        commas(sql.SQL("{}::text").format(column("p", name)) for name in mapping.new_key)
-    )
-    return sql.SQL(
-        """WITH p AS MATERIALIZED ({projection}),
-written AS (
-  INSERT INTO {new} ({targets})
-  SELECT {values} FROM p WHERE p.pgferry_reason IS NULL AND p.pgferry_canonical {conflict} RETURNING 1
-), refused AS (
-  INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, reason)
-  SELECT {id}, 'forward', {key}, to_jsonb(p.pgferry_source), p.pgferry_reason FROM p WHERE p.pgferry_reason IS NOT NULL
-  ON CONFLICT (mapping, direction, key) DO UPDATE SET row_data = excluded.row_data, reason = excluded.reason, at = now()
-  RETURNING 1
-)
-SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM written), (SELECT count(*) FROM refused),
-  (SELECT jsonb_agg(DISTINCT {care}) FROM p WHERE p.pgferry_reason IS NULL AND NOT p.pgferry_canonical)"""
-    ).format(
-        projection=derive.forward(mapping, facts, source, bulk=True),
-        new=table(mapping.new),
-        targets=commas(sql.Identifier(name) for name in targets),
-        values=commas(column("p", name) for name in targets),
-        conflict=raw("ON CONFLICT DO NOTHING" if skip else ""),
-        id=sql.Literal(mapping.id),
-        key=derive.projected_key(mapping, "p"),
-        care=care,
+    """The whole statement of one range, for a preview: it returns counts instead of finishing a chunk."""
+    statement = CopyStatement(mapping, facts, names)
+    way = Way(tested=True, skip=skip)
+    return sql.SQL("WITH {} SELECT * FROM {} d").format(
+        statement.writing(low, high, way), statement.sums(low, high, way)
     )
 
 
-def copy_next(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, copy: Copy, names: tuple[str, ...], hold: Callable[[Conn], None]
-) -> Outcome | None:
-    """Copy the next pending chunk; None when there is none. ``hold`` asserts that the lease is ours.
+def large_lookups(conn: Conn, mapping: Mapping) -> bool:
+    """Whether any lookup is too large to be read whole for each range."""
 
-    The fast path inserts without ON CONFLICT (a quarter faster); where the sync was there first the chunk is
-    done again with it, and where a row cannot be taken at all, row by row. Lock timeouts, deadlocks and lost
-    connections are raised: the chunk stays pending.
-    """
-    for mode in ("fast", "skip", "careful"):
-        try:
-            return _attempt(conn, mapping, facts, copy, names, hold, mode)
-        except psycopg.errors.UniqueViolation:
-            if mode != "fast":
-                continue
-        except (psycopg.errors.IntegrityError, psycopg.errors.DataError):
-            continue
-    raise AssertionError("the careful path takes every row")
-
-
-def _attempt(
-    conn: Conn,
-    mapping: Mapping,
-    facts: MappingFacts,
-    copy: Copy,
-    names: tuple[str, ...],
-    hold: Callable[[Conn], None],
-    mode: str,
-) -> Outcome | None:
-    with conn.transaction():
-        start = time.monotonic()
-        conn.execute(raw(f"SET LOCAL lock_timeout = {CHUNK_LOCK_TIMEOUT_MS}"))
-        conn.execute(raw("SET LOCAL synchronous_commit = off"))  # a lost batch is redone: its row is lost with it
-        conn.execute(raw("SET LOCAL work_mem = '64MB'"))
-        hold(conn)
-        chunk = chunks.take(conn, copy)
-        if chunk is None:
-            return None
-        if mode == "careful":
-            read, written, rejected = _carefully(conn, mapping, facts, names, chunk.low, chunk.high)
-        else:
-            read, written, rejected = _at_once(conn, mapping, facts, names, chunk, skip=mode == "skip")
-        ms = (time.monotonic() - start) * 1000
-        chunks.done(conn, copy, chunk, read=read, written=written, rejected=rejected, ms=ms)
-    return Outcome(read, written, rejected, ms)
-
-
-def _at_once(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, names: tuple[str, ...], chunk: Chunk, *, skip: bool
-) -> tuple[int, int, int]:
-    row = conn.execute(copy_statement(mapping, facts, names, chunk.low, chunk.high, skip=skip)).fetchone()
-    assert row is not None
-    read, written, rejected, care = row
-    if not care:
-        return read, written, rejected
-    for key in care:
-        conn.execute(
-            sql.SQL("SELECT {}({})").format(function_name(mapping, "forward"), commas(sql.Literal(v) for v in key))
-        )
-    losers = _rejected_now(conn, mapping) - rejected
-    return read, read - rejected - losers if not skip else written + len(care), rejected + losers
-
-
-def _rejected_now(conn: Conn, mapping: Mapping) -> int:
-    row = conn.execute(
-        "SELECT count(*) FROM pgferry.reject WHERE mapping = %s AND direction = 'forward' AND at = now()", (mapping.id,)
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _carefully(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, names: tuple[str, ...], low: Key | None, high: Key
-) -> tuple[int, int, int]:
-    """Row by row through the sync's own function; halves what fails until the offending row stands alone."""
-    where = ranges.between("o", names, low, high)
-    call = sql.SQL("SELECT count(*), count({}({}, false)::text) FROM {} o WHERE {}").format(
-        function_name(mapping, "touch_old"),
-        commas(column("o", name) for name in mapping.old_key),
-        table(facts.old.name),
-        where,
-    )
-    try:
-        with conn.transaction():
-            row = conn.execute(call).fetchone()
-            read = int(row[0]) if row else 0
-    except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
-        return _halve(conn, mapping, facts, names, low, high, error)
-    rejected = min(_rejected_now(conn, mapping), read)
-    return read, read - rejected, rejected
-
-
-def _halve(
-    conn: Conn, mapping: Mapping, facts: MappingFacts, names: tuple[str, ...], low: Key | None, high: Key,
-    error: psycopg.Error,
-) -> tuple[int, int, int]:  # fmt: skip
-    where = ranges.between("o", names, low, high)
-    row = conn.execute(sql.SQL("SELECT count(*) FROM {} o WHERE {}").format(table(facts.old.name), where)).fetchone()
-    rows = int(row[0]) if row else 0
-    if rows <= 1:
-        conn.execute(
-            sql.SQL(
-                "INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, sqlstate, reason)"
-                " SELECT {}, 'forward', {}, to_jsonb(o), {}, {} FROM {} o WHERE {}"
-                " ON CONFLICT (mapping, direction, key) DO UPDATE SET reason = excluded.reason, at = now()"
-            ).format(
-                sql.Literal(mapping.id), derive.key_json("o", mapping.old_key), sql.Literal(error.sqlstate or ""),
-                sql.Literal(str(error).splitlines()[0]), table(facts.old.name), where,
+    def large(lookup: Lookup) -> bool:
+        row = conn.execute(
+            sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) r").format(
+                table(lookup.relation), sql.Literal(LARGE_LOOKUP)
             )
-        )  # fmt: skip
-        return rows, 0, rows
-    middle = ranges.step(conn, facts.old, names, low, high, rows // 2)
-    assert middle is not None
-    one = _carefully(conn, mapping, facts, names, low, middle)
-    two = _carefully(conn, mapping, facts, names, middle, high)
-    return one[0] + two[0], one[1] + two[1], one[2] + two[2]
+        ).fetchone()
+        return row is not None and row[0] >= LARGE_LOOKUP
+
+    return any(large(lookup) for lookup in mapping.lookups)
+
+
+def row_hash(conn: Conn, mapping: Mapping, facts: MappingFacts) -> Composed:
+    """SQL for the 64-bit hash of one written row ``n``.
+
+    The record's hash alone is linear in its columns, so that a sum over rows would not see two rows exchange a
+    value; hashed once more it does. Columns of a type without a hash function, and all before PostgreSQL 14,
+    are hashed as text.
+    """
+    names = [name for name, _ in mapping.columns]
+    if conn.info.server_version < 140000:
+        return sql.SQL("hashtextextended(ROW({})::text, 0)").format(commas(column("n", name) for name in names))
+
+    def part(name: str) -> Composed:
+        found = facts.new.column(name)
+        plain = column("n", name)
+        if found is None:
+            return plain
+        try:
+            with conn.transaction():
+                conn.execute(sql.SQL("SELECT hash_record_extended(ROW(NULL::{}), 0)").format(raw(found.type)))
+        except psycopg.errors.UndefinedFunction:
+            return sql.SQL("{}::text").format(plain)
+        return plain
+
+    return sql.SQL("hashint8extended(hash_record_extended(ROW({}), 0), 0)").format(commas(map(part, names)))

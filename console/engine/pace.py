@@ -53,7 +53,7 @@ class Pace:
         self.rows = max(min(rows, LARGEST), 1)
 
 
-def rest_seconds(work_ms: float, rows: int, *, duty_percent: int, max_rows_per_second: int) -> float:
+def rest_seconds(work_ms: float, rows: int, *, duty_percent: float, max_rows_per_second: float) -> float:
     """How long to rest after a batch so that work fills at most the duty cycle and the row limit holds."""
     duty = min(max(duty_percent, 1), 100)
     rest = work_ms / 1000 * (100 / duty - 1)

@@ -66,8 +66,16 @@ def step(
 
 
 def between(alias: str, names: tuple[str, ...], low: Key | None, high: Key | None) -> Composed:
-    """Condition: ``low`` < key <= ``high``."""
-    return ands([beyond(alias, names, low), upto(alias, names, high)])
+    """Condition: ``low`` < key <= ``high``.
+
+    Leading columns that are the same at both ends are written as equalities: a comparison of whole rows is
+    estimated by its first column alone, and where that has few values the planner would read the whole table.
+    """
+    if low is None or high is None:
+        return ands([beyond(alias, names, low), upto(alias, names, high)])
+    same = next((i for i, n in enumerate(names[:-1]) if low[n] != high[n]), len(names) - 1)
+    equal = [sql.SQL("{} = {}").format(column(alias, n), sql.Literal(low[n])) for n in names[:same]]
+    return ands([*equal, beyond(alias, names[same:], low), upto(alias, names[same:], high)])
 
 
 def rows_estimate(conn: Conn, facts: TableFacts) -> int:

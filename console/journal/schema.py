@@ -107,6 +107,7 @@ CREATE TABLE IF NOT EXISTS pgferry.chunk (
     ms double precision NOT NULL DEFAULT 0,
     finished_at timestamptz,
     error text NOT NULL DEFAULT '',
+    content_hash numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, task_id, round, mapping, ordinal),
     FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
 );
@@ -207,6 +208,20 @@ CREATE INDEX IF NOT EXISTS app_operations_ended_idx ON pgferry.app_operations (e
 
 # What a journal of an earlier version lacks: statements that change nothing where it is there already.
 _LATER = """
+ALTER TABLE pgferry.chunk ADD COLUMN IF NOT EXISTS content_hash numeric NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS chunk_pending_idx ON pgferry.chunk (run_id, task_id, round, mapping)
+    WHERE status = 'pending';
+CREATE OR REPLACE FUNCTION pgferry.note_reject(of_mapping text, of_key jsonb, of_row jsonb, why text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, reason)
+    VALUES (of_mapping, 'forward', of_key, of_row, why)
+    ON CONFLICT (mapping, direction, key)
+    DO UPDATE SET row_data = excluded.row_data, reason = excluded.reason, sqlstate = '', at = excluded.at;
+    PERFORM set_config('pgferry.noted', (coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint + 1)::text, true);
+    RETURN false;
+END $$;
+REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
 CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are only ever added' USING ERRCODE = 'insufficient_privilege';

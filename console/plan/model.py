@@ -141,7 +141,7 @@ class Allow:
 class BackfillSettings:
     """Where a backfill starts from; all of it can be changed while it runs."""
 
-    batch_rows: int = 5_000
+    batch_rows: int = 20_000
     target_ms: int = 100
     workers: int = 1
     duty_percent: int = 100
@@ -149,6 +149,7 @@ class BackfillSettings:
     max_rejects: int = 0  # 0: no limit
     max_reject_percent: float = 5.0
     max_replica_lag_s: float = 1.0
+    synchronous_commit: bool = False  # false: a batch lost in a crash is done again, its row in the journal is lost too
 
 
 @dataclass(frozen=True, slots=True)
