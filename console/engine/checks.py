@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg
 
-from console.engine.compare import Verdict
 from console.engine.derive import raw
 from console.engine.session import Session, retry_lost
+from console.engine.verdict import Verdict
 from console.errors import StepFailed
 from console.journal import runs
 from console.journal.connect import Conn

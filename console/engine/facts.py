@@ -41,6 +41,10 @@ class TableFacts:
         """The column with this name, None when there is none."""
         return next((column for column in self.columns if column.name == name), None)
 
+    def guarantees(self, key: Iterable[str]) -> bool:
+        """Whether a unique index keeps two rows from having one ``key``."""
+        return any(set(unique) == set(key) for unique in self.unique_keys)
+
     def checks_over(self, names: Iterable[str]) -> list[tuple[str, str]]:
         """(constraint, expression) of the CHECKs that need no other columns than ``names``."""
         known = set(names)
@@ -107,8 +111,8 @@ def archived(table: TableName, archive_schema: str) -> TableName:
     return TableName(archive_schema, table.name)
 
 
-def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str) -> MappingFacts:
-    """Both tables' facts, the old one also where it was retired to.
+def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str, *, keys_unique: bool = True) -> MappingFacts:
+    """Both tables' facts, the old one also where it was retired to. ``keys_unique``: they must be guaranteed.
 
     Raises PlanError for a table, column or key that is not there, Refused where row-level security
     would hide rows from the triggers.
@@ -131,7 +135,7 @@ def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str) -> MappingF
         missing = [name for name in names if facts.column(name) is None]
         if missing:
             raise PlanError(f"Mapping {mapping.id}, {what}: {facts.name} has no column {missing[0]}.")
-        if not any(set(unique) == set(key) for unique in facts.unique_keys):
+        if keys_unique and not facts.guarantees(key):
             raise PlanError(
                 f"Mapping {mapping.id}: {facts.name} has no immediate unique index on ({', '.join(key)}).",
                 do="Declare a key that the table guarantees, or create the index in an earlier task.",

@@ -1,0 +1,378 @@
+"""The statements of a comparison: a quick one that sums row hashes, and a close one that names what differs.
+
+Each is one statement, so one snapshot: a writer's row and what the sync made of it are committed together, so what
+is seen to differ does differ. The quick one reads each table once; the close one runs only where it disagrees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from console.engine import derive, ranges
+from console.engine.derive import Composed, ands, column, commas, raw, table
+from console.engine.facts import MappingFacts
+from console.engine.row_values import Typed, old_server, row_hash, typed
+from console.journal import schema
+from console.journal.chunks import Key
+from console.journal.connect import Conn
+from console.plan.model import Direction, Mapping, TableName
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is compared with what. ``lead``: the (old, new) columns that begin both keys and sort alike.
+
+    Without ``old_types`` and ``new_types`` (a preview without a database) no value is cast. ``journal``: there are
+    rejects to look in.
+    """
+
+    mapping: Mapping
+    facts: MappingFacts | None = None
+    old_types: dict[str, Typed] = field(default_factory=dict)
+    new_types: dict[str, Typed] = field(default_factory=dict)
+    lead: tuple[tuple[str, str], ...] = ()
+    journal: bool = True
+    by_text: bool = False
+
+    @property
+    def old(self) -> TableName:
+        """Where the old table stands."""
+        return self.facts.old.name if self.facts else self.mapping.old
+
+    @property
+    def names(self) -> list[str]:
+        """The new columns that are compared."""
+        return [name for name, _ in self.mapping.columns]
+
+    def new_type(self, name: str) -> Typed:
+        """How a new column is compared."""
+        return self.new_types.get(name, Typed(name))
+
+    def old_type(self, name: str) -> Typed:
+        """How an old column is compared."""
+        return self.old_types.get(name, Typed(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows with ``low`` < leading key columns <= ``high`` (old names); None: from the beginning, to the end."""
+
+    low: Key | None = None
+    high: Key | None = None
+
+
+def question(conn: Conn, mapping: Mapping, facts: MappingFacts) -> Question:
+    """Ask the catalogue what must be known of both tables."""
+    old_types, new_types = typed(conn, facts.old.name), typed(conn, facts.new.name)
+    carried = {part.old: part.new for part in derive.key_parts(mapping) if part.old}
+    lead: list[tuple[str, str]] = []
+    for old, new in zip(
+        ranges.index_order(facts.old, mapping.old_key), ranges.index_order(facts.new, mapping.new_key), strict=False
+    ):
+        if carried.get(old) != new or not old_types[old].sorts_like(new_types[new]):
+            break
+        lead.append((old, new))
+    return Question(
+        mapping, facts, old_types, new_types, tuple(lead),
+        journal=schema.installed(conn), by_text=old_server(conn),
+    )  # fmt: skip
+
+
+def in_part(q: Question, part: Part) -> tuple[Composed, Composed]:
+    """FROM items: the part's old rows and its new rows."""
+    olds, news = tuple(old for old, _ in q.lead), tuple(new for _, new in q.lead)
+
+    def as_new(key: Key | None) -> Key | None:
+        return None if key is None else {new: key[old] for old, new in q.lead}
+
+    return (
+        sql.SQL("(SELECT s.* FROM {} s WHERE {})").format(
+            table(q.old), ranges.between("s", olds, part.low, part.high)
+        ),
+        sql.SQL("(SELECT m.* FROM {} m WHERE {})").format(
+            table(q.mapping.new), ranges.between("m", news, as_new(part.low), as_new(part.high))
+        ),
+    )  # fmt: skip
+
+
+def _listed(q: Question, direction: Direction, key: Composed) -> Composed:
+    """Whether a key is among the rejects: one probe of the primary key, never a join with all of them."""
+    if not q.journal:
+        return raw("false")
+    return sql.SQL(
+        "coalesce((SELECT true FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND r.key = {}), false)"
+    ).format(sql.Literal(q.mapping.id), sql.Literal(direction.value), key)
+
+
+def _new_values(q: Question, alias: str, names: list[str] | tuple[str, ...]) -> list[Composed]:
+    return [q.new_type(name).value(column(alias, name)) for name in names]
+
+
+def _claims(q: Question) -> list[tuple[str, str]]:
+    """(old column, expression over ``n``) of the way back that equality forward does not imply already.
+
+    A spelling is implied: both sides resolve to the same. So is a column that is carried as it is, in both directions
+    and in one type.
+    """
+    there = dict(q.mapping.columns)
+    spelled = derive.spellings(q.mapping)
+    found = []
+    for old, expression in q.mapping.back:
+        alias, _, name = expression.replace('"', "").strip().partition(".")
+        as_it_is = alias == "n" and there.get(name, "").replace('"', "").strip() == f"o.{old}"
+        if old not in spelled and not (as_it_is and q.old_type(old).type == q.new_type(name).type):
+            found.append((old, expression))
+    return found
+
+
+def _back_source(q: Question, new: Composed) -> Composed:
+    """FROM item: new rows ``n``, with the lookups of the way back where a claim needs them."""
+    claims = " ".join(expression for _, expression in _claims(q))
+    joins = [_back_join(q, lookup.name) for lookup in q.mapping.lookups if f"{lookup.name}." in claims]
+    return sql.SQL("{} n {}").format(new, sql.SQL(" ").join(joins))
+
+
+def _back_join(q: Question, name: str) -> Composed:
+    lookup = next(lookup for lookup in q.mapping.lookups if lookup.name == name)
+    resolved = next(
+        (new for new, expr in q.mapping.columns if expr.replace('"', "").strip() == f"{name}.{lookup.gives}"), None
+    )
+    gives = sql.Identifier(lookup.gives)
+    return sql.SQL(
+        "LEFT JOIN (SELECT DISTINCT ON (r.{gives}) r.* FROM {rel} r WHERE r.{canonical}) {name} ON {on}"
+    ).format(
+        gives=gives,
+        rel=table(lookup.relation),
+        canonical=sql.Identifier(lookup.canonical),
+        name=raw(name),
+        on=sql.SQL("false") if resolved is None else sql.SQL("{}.{} = {}").format(raw(name), gives, column("n", resolved)),
+    )  # fmt: skip
+
+
+def _claimed_old(q: Question, alias: str) -> list[Composed]:
+    return [
+        q.old_type(old).value(sql.SQL("({}.pgferry_source).{}").format(raw(alias), sql.Identifier(old)))
+        for old, _ in _claims(q)
+    ]
+
+
+def _claimed_new(q: Question) -> list[Composed]:
+    return [q.old_type(old).value(raw(expression)) for old, expression in _claims(q)]
+
+
+def quick(q: Question, part: Part) -> sql.Composed:
+    """One row: old rows, those the new table should hold, refused ones not among the rejects, new rows, equal sums.
+
+    A row of another spelling that is among the rejects is taken for one that lost its key; whether rightly, the
+    look at all rejects says (``stale``). If rows lost that are not listed, the sums differ.
+    """
+    old, new = in_part(q, part)
+    hashed = row_hash(_new_values(q, "p", q.names), _new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
+    new_hash = row_hash(_new_values(q, "n", q.names), _new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
+    old_back: Composed = raw("0")
+    new_back: Composed = raw("0")
+    if _claims(q):
+        old_back = row_hash(_claimed_old(q, "p"), _new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
+        new_back = row_hash(_claimed_new(q), _new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
+    return sql.SQL(
+        """SELECT o.rows, o.good, o.unlisted, n.rows, (o.good, o.sum, o.back) IS NOT DISTINCT FROM (n.rows, n.sum, n.back)
+FROM (
+  SELECT count(*) AS rows, count(*) FILTER (WHERE q.fits AND NOT q.listed) AS good,
+    count(*) FILTER (WHERE NOT q.fits AND NOT q.listed) AS unlisted,
+    sum(q.hash) FILTER (WHERE q.fits AND NOT q.listed) AS sum, sum(q.back) FILTER (WHERE q.fits AND NOT q.listed) AS back
+  FROM (
+    SELECT p.pgferry_fits AS fits, {hash} AS hash, {old_back} AS back,
+      CASE WHEN p.pgferry_fits AND p.pgferry_canonical THEN false ELSE {listed} END AS listed
+    FROM (SELECT x.*, x.pgferry_reason IS NULL AS pgferry_fits FROM ({projection}) x OFFSET 0) p OFFSET 0
+  ) q
+) o, (SELECT count(*) AS rows, sum({new_hash}) AS sum, sum({new_back}) AS back FROM {new}) n"""
+    ).format(
+        hash=hashed,
+        old_back=old_back,
+        listed=_listed(q, Direction.FORWARD, derive.projected_key(q.mapping, "p")),
+        projection=derive.forward(q.mapping, q.facts, old, bulk=True),
+        new_hash=new_hash,
+        new_back=new_back,
+        new=_back_source(q, new),
+    )
+
+
+def _texts(alias: str, names: list[str] | tuple[str, ...]) -> Composed:
+    pairs = (sql.SQL("{}, {}::text").format(sql.Literal(name), column(alias, name)) for name in names)
+    return sql.SQL("jsonb_build_object({})").format(commas(pairs))
+
+
+def _with_claims(q: Question, values: Composed, claimed: list[Composed]) -> Composed:
+    """Values as JSON, with those of the way back where it claims more than the way forward."""
+    if not claimed:
+        return values
+    pairs = (
+        sql.SQL("{}, ({})::text").format(sql.Literal(f"{old} (back)"), value)
+        for (old, _), value in zip(_claims(q), claimed, strict=True)
+    )
+    return sql.SQL("{} || jsonb_build_object({})").format(values, commas(pairs))
+
+
+def close(q: Question, old: Composed, new: Composed, *, limit: int, bulk: bool = True) -> sql.Composed:
+    """One row: old rows, new rows, {kind: rows}, and up to ``limit`` differences as JSON, by key.
+
+    ``old`` and ``new`` are FROM items with every row of both tables that can stand for the keys in question. The
+    kinds are those of ``journal.difference`` and: ``rejected`` (refused or lost its key, and listed), ``held``
+    (changed, or only in the new table, and listed as what the old shape cannot hold; ``held_extra`` the latter).
+    """
+    m = q.mapping
+    claims = [raw(f"pgferry_back_{i}") for i in range(len(_claims(q)))]
+    old_claims = commas([raw(""), *(sql.SQL("{} AS {}").format(v, c) for v, c in zip(_claimed_old(q, "p"), claims, strict=True))])  # fmt: skip
+    new_claims = commas([raw(""), *(sql.SQL("{} AS {}").format(v, c) for v, c in zip(_claimed_new(q), claims, strict=True))])  # fmt: skip
+    keys = commas(column("p", name) for name in m.new_key)
+    of_g = [*_new_values(q, "g", q.names), *(sql.SQL("g.{}").format(c) for c in claims)]
+    of_n = [*_new_values(q, "n", q.names), *(sql.SQL("n.{}").format(c) for c in claims)]
+    names = [*q.names, *(f"{old} (back)" for old, _ in _claims(q))]
+    return sql.SQL(
+        """WITH p AS MATERIALIZED (
+  SELECT p.*{old_claims}, p.pgferry_reason IS NULL AS pgferry_fits, row_number() OVER (
+    PARTITION BY p.pgferry_reason IS NULL, {keys} ORDER BY p.pgferry_canonical DESC, {order}) AS pgferry_place
+  FROM ({projection}) p
+), n AS MATERIALIZED (
+  SELECT n.*{new_claims}, true AS pgferry_here, row_number() OVER (PARTITION BY {n_keys}) AS pgferry_place FROM {new}
+), seen AS (
+  SELECT CASE WHEN n.pgferry_place > 1 THEN 'duplicate'
+              WHEN n.pgferry_here IS NULL THEN CASE WHEN {g_listed} THEN 'rejected' ELSE 'missing' END
+              WHEN g.pgferry_fits IS NULL THEN CASE WHEN {held} THEN 'held_extra' ELSE 'extra' END
+              WHEN ROW({of_g}) IS DISTINCT FROM ROW({of_n}) THEN CASE WHEN {held} THEN 'held' ELSE 'changed' END
+         END AS kind, 'new' AS side, CASE WHEN g.pgferry_fits THEN {g_key} ELSE {n_key} END AS key,
+    CASE WHEN g.pgferry_fits THEN {g_values} END AS old, CASE WHEN n.pgferry_here THEN {n_values} END AS new,
+    CASE WHEN g.pgferry_fits AND n.pgferry_here THEN array_remove(ARRAY[{differ}], NULL) END AS columns
+  FROM (SELECT p.* FROM p WHERE p.pgferry_fits AND p.pgferry_place = 1) g FULL JOIN n ON {join}
+  UNION ALL
+  SELECT CASE WHEN {p_listed} THEN 'rejected' WHEN p.pgferry_fits THEN 'duplicate' ELSE 'unlisted' END, 'old', {p_key},
+    {p_values}, NULL, NULL
+  FROM p WHERE NOT (p.pgferry_fits AND p.pgferry_place = 1)
+), found AS MATERIALIZED (SELECT s.* FROM seen s WHERE s.kind IS NOT NULL)
+SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM n),
+  (SELECT coalesce(jsonb_object_agg(kind, rows), '{{}}') FROM (SELECT kind, count(*) AS rows FROM found GROUP BY 1) k),
+  (SELECT jsonb_agg(to_jsonb(d)) FROM (SELECT f.* FROM found f WHERE f.kind NOT IN ('rejected', 'held', 'held_extra')
+     ORDER BY f.key::text LIMIT {limit}) d)"""
+    ).format(
+        old_claims=old_claims if claims else raw(""),
+        new_claims=new_claims if claims else raw(""),
+        keys=keys,
+        order=commas(column("p", f"pgferry_old_{i}") for i in range(len(m.old_key))),
+        projection=derive.forward(m, q.facts, old, bulk=bulk),
+        n_keys=commas(column("n", name) for name in m.new_key),
+        new=_back_source(q, new),
+        g_listed=_listed(q, Direction.FORWARD, derive.projected_key(m, "g")),
+        held=_listed(q, Direction.REVERSE, derive.key_json("n", m.new_key)),
+        of_g=commas(of_g),
+        of_n=commas(of_n),
+        differ=commas(
+            sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(a, b, sql.Literal(name))
+            for a, b, name in zip(of_g, of_n, names, strict=True)
+        ),
+        g_key=_texts("g", m.new_key),
+        n_key=_texts("n", m.new_key),
+        g_values=_with_claims(q, _texts("g", q.names), [sql.SQL("g.{}").format(c) for c in claims]),
+        n_values=_with_claims(q, _texts("n", q.names), [sql.SQL("n.{}").format(c) for c in claims]),
+        join=ands(sql.SQL("{} = {}").format(column("g", k), column("n", k)) for k in m.new_key),
+        p_listed=_listed(q, Direction.FORWARD, derive.projected_key(m, "p")),
+        p_key=derive.projected_key(m, "p"),
+        p_values=_texts("p", q.names),
+        limit=sql.Literal(limit),
+    )
+
+
+def stale(q: Question, *, limit: int) -> sql.Composed:
+    """One row: rejects without reason, and up to ``limit`` of their keys as JSON.
+
+    Such a reject names a row that is gone, or the row that stands for its new key while the new table holds that key
+    (or could, where no second constraint may have refused it).
+    """
+    m = q.mapping
+    matches = ands(
+        sql.SQL("o.{} = {}").format(sql.Identifier(name), _from_json(q.old_type(name), "r.key", name))
+        for name in m.old_key
+    )
+    key: dict[str, Composed] = {name: column("t", name) for name in m.new_key}
+    winners = derive.forward(m, q.facts, derive.preimage(m, q.old, key), bulk=False)
+    olds = commas(column("t", f"pgferry_old_{i}") for i in range(len(m.old_key)))
+    first = commas(column("w", f"pgferry_old_{i}") for i in range(len(m.old_key)))
+    there: Composed = raw("true")
+    if q.facts is not None and q.facts.new.more_unique:
+        there = sql.SQL("EXISTS (SELECT 1 FROM {} n WHERE {})").format(
+            table(m.new), ands(sql.SQL("{} = {}").format(column("n", k), column("t", k)) for k in m.new_key)
+        )
+    return sql.SQL(
+        """WITH r AS MATERIALIZED (
+  SELECT r.key FROM pgferry.reject r WHERE r.mapping = {id} AND r.direction = 'forward'
+), t AS MATERIALIZED (
+  {projection}
+), bad AS (
+  SELECT r.key FROM r WHERE NOT EXISTS (SELECT 1 FROM {old} o WHERE {matches})
+  UNION ALL
+  SELECT {t_key} FROM t WHERE t.pgferry_reason IS NULL AND {there} AND EXISTS (
+    SELECT 1 FROM (SELECT w.* FROM ({winners}) w WHERE w.pgferry_reason IS NULL
+      ORDER BY w.pgferry_canonical DESC, {first} LIMIT 1) w WHERE ROW({first}) = ROW({olds}))
+)
+SELECT (SELECT count(*) FROM bad), (SELECT jsonb_agg(b.key) FROM (SELECT key FROM bad ORDER BY key LIMIT {limit}) b)"""
+    ).format(
+        id=sql.Literal(m.id),
+        projection=derive.forward(
+            m, q.facts, sql.SQL("(SELECT o.* FROM r JOIN {} o ON {})").format(table(q.old), matches), bulk=False
+        ),
+        old=table(q.old),
+        matches=matches,
+        t_key=derive.projected_key(m, "t"),
+        there=there,
+        winners=winners,
+        first=first,
+        olds=olds,
+        limit=sql.Literal(limit),
+    )
+
+
+def _from_json(kind: Typed, json: str, name: str) -> Composed:
+    """A key column's value from its JSON."""
+    text = sql.SQL("({}->>{})").format(raw(json), sql.Literal(name))
+    return sql.SQL("{}::{}").format(text, raw(kind.type)) if kind.type else text
+
+
+def of_keys(q: Question) -> tuple[Composed, Composed]:
+    """FROM items: every row of both tables that can stand for keys given as two parameters.
+
+    ``%(new)s`` and ``%(old)s`` are JSON arrays of new and of old keys. Resolving an old key gives its new one, and
+    every old row behind that one is among the rows.
+    """
+    m = q.mapping
+    given: dict[str, Composed] = {name: _from_json(q.new_type(name), "k.key", name) for name in m.new_key}
+    by_new = derive.preimage(m, q.old, given)
+    wanted = ands(
+        sql.SQL("q.{} = {}").format(sql.Identifier(name), _from_json(q.old_type(name), "k.key", name))
+        for name in m.old_key
+    )
+    named = sql.SQL("(SELECT q.* FROM jsonb_array_elements(%(old)s::jsonb) k(key) JOIN {} q ON {})").format(
+        table(q.old), wanted
+    )
+    projected = derive.forward(m, q.facts, named, bulk=False)
+    resolved: dict[str, Composed] = {name: column("t", name) for name in m.new_key}
+    twins = derive.preimage(m, q.old, resolved)
+    old = sql.SQL(
+        "(SELECT DISTINCT ON ({keys}) z.* FROM ("
+        "SELECT y.* FROM jsonb_array_elements(%(new)s::jsonb) k(key) CROSS JOIN LATERAL {by_new} y"
+        " UNION ALL SELECT y.* FROM {named} y"
+        " UNION ALL SELECT y.* FROM ({projected}) t CROSS JOIN LATERAL {twins} y WHERE t.pgferry_reason IS NULL) z)"
+    ).format(
+        keys=commas(column("z", n) for n in m.old_key), by_new=by_new, named=named, projected=projected, twins=twins
+    )
+    new = sql.SQL(
+        "(SELECT m.* FROM (SELECT {given} FROM jsonb_array_elements(%(new)s::jsonb) k(key)"
+        " UNION SELECT {resolved} FROM ({projected}) t WHERE t.pgferry_reason IS NULL) u JOIN {new} m ON {same})"
+    ).format(
+        given=commas(sql.SQL("{} AS {}").format(value, sql.Identifier(n)) for n, value in given.items()),
+        resolved=commas(resolved.values()),
+        projected=projected,
+        new=table(m.new),
+        same=ands(sql.SQL("{} = {}").format(column("m", n), column("u", n)) for n in m.new_key),
+    )
+    return old, new

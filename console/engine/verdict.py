@@ -1,0 +1,76 @@
+"""What a comparison found: counts that must add up, and the rows that differ by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from console.journal.difference import KINDS, Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found in one part of the tables, in one snapshot."""
+
+    old: int
+    new: int
+    rejected: int  # refused, or lost its key to another old row, and listed among the rejects
+    faults: dict[str, int] = field(default_factory=dict)  # kind -> rows
+    held: int = 0  # the old shape cannot hold what the new row holds, and the rejects say so
+    held_extra: int = 0  # of those, rows without any old one
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass
+class Verdict:
+    """A whole comparison; ``differences`` names as many as were asked for, ``faults`` counts all of them."""
+
+    old: int = 0
+    new: int = 0
+    rejected: int = 0
+    held: int = 0
+    held_extra: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+    ms: float = 0.0
+
+    def add(self, part: Answer, limit: int) -> None:
+        """Take a part in, keeping at most ``limit`` differences."""
+        self.old += part.old
+        self.new += part.new
+        self.rejected += part.rejected
+        self.held += part.held
+        self.held_extra += part.held_extra
+        self.faults.update(part.faults)
+        self.differences.extend(part.differences[: max(limit - len(self.differences), 0)])
+
+    @property
+    def different(self) -> int:
+        """Rows that differ, of every kind."""
+        return self.faults.total()
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether old = new + rejects to the row; what only the new shape can hold is on the old side of it."""
+        return self.old + self.held_extra == self.new + self.rejected
+
+    @property
+    def ok(self) -> bool:
+        """Nothing differs, and old = new + rejects to the row."""
+        return not self.different and self.adds_up
+
+    @property
+    def samples(self) -> list[dict[str, str]]:
+        """The named differences as sample rows of a check's result."""
+        return [difference.row() for difference in self.differences]
+
+    def words(self) -> str:
+        """One line for people."""
+        only = f" + {self.held_extra:,} only the new shape can hold" if self.held_extra else ""
+        text = f"{self.old:,} old{only} {'=' if self.adds_up else '<>'} {self.new:,} new + {self.rejected:,} rejected"
+        changed = self.held - self.held_extra
+        held = f"; {changed:,} hold what the old shape cannot" if changed else ""
+        if self.ok:
+            return f"{text}, every row equal{held}"
+        found = ", ".join(f"{self.faults[kind]:,} {words}" for kind, words in KINDS.items() if self.faults[kind])
+        return f"{text}; {found or 'the numbers do not add up'}{held}"
