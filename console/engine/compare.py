@@ -13,9 +13,8 @@ from functools import partial
 
 from psycopg import sql
 
-from console.engine import compare_sql, derive
+from console.engine import compare_sql
 from console.engine.compare_sql import Part, Question
-from console.engine.derive import Composed, column, table
 from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.pace import eta_range
 from console.engine.scan import TARGET_MS, Scan, look
@@ -24,7 +23,6 @@ from console.engine.settle import rechecks, rejects, settle
 from console.engine.verdict import Verdict
 from console.journal import runs
 from console.journal.chunks import Key
-from console.journal.connect import Conn
 from console.journal.state import Progress
 from console.plan.model import Mapping, Task
 
@@ -33,7 +31,7 @@ WORKERS = 2
 SAY_S = 0.5  # between two lines of progress
 AGAIN = 3  # looks at most, while what was noted under older snapshots keeps being carried in between
 
-__all__ = ["SAMPLES", "WORKERS", "Verdict", "compare", "compare_statement", "extra_rows", "judged", "settle"]
+__all__ = ["SAMPLES", "WORKERS", "Verdict", "compare", "compare_statement", "judged", "settle"]
 
 
 def compare_statement(mapping: Mapping, facts: MappingFacts | None, low: Key | None, high: Key | None) -> sql.Composed:
