@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive
+from console.engine import derive, gate
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.plan.model import Direction, Mapping, TableName
@@ -399,6 +399,7 @@ def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, 
     return [
         sql.SQL("CREATE SEQUENCE IF NOT EXISTS {} CACHE 1").format(write_counter(mapping, side)),
         *functions(mapping, facts, direction, old),
+        *(gate.prepare(mapping) if direction is Direction.REVERSE else ()),
         raw("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgferry FROM PUBLIC"),
     ]
 
@@ -413,6 +414,7 @@ def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Run
         sql.SQL("CREATE TRIGGER {} AFTER TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
             trigger_name(direction, truncate=True), owner, function_name(mapping, f"{direction.value}_truncate")
         ),
+        *(gate.triggers(mapping, old) if direction is Direction.REVERSE else ()),
     ]
 
 
@@ -420,8 +422,11 @@ def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> lis
     """The way back of ``triggers``."""
     owner = table(old if direction is Direction.FORWARD else mapping.new)
     return [
-        sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(direction, truncate=t), owner)
-        for t in (False, True)
+        *(
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(direction, truncate=t), owner)
+            for t in (False, True)
+        ),
+        *(gate.drop_triggers(mapping, old) if direction is Direction.REVERSE else ()),
     ]
 
 
@@ -436,4 +441,5 @@ def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:
     return [
         *(sql.SQL("DROP FUNCTION IF EXISTS {}").format(function_name(mapping, name)) for name in names),
         sql.SQL("DROP SEQUENCE IF EXISTS {}").format(write_counter(mapping, side)),
+        *(gate.drop_functions(mapping) if direction is Direction.REVERSE else ()),
     ]

@@ -82,7 +82,7 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(mapping.new)))
         if not accept:  # what was written since the comparison was carried, or refused and noted
             _refuse_loss(conn, mapping, found, complete=complete, accept=False)
-        for statement in sync.drop_triggers(mapping, Direction.REVERSE, mapping.old):
+        for statement in sync.drop_triggers(mapping, Direction.REVERSE, session.old_table(mapping)):
             conn.execute(statement)
         if forward_off:
             for statement in sync.drop_triggers(mapping, Direction.FORWARD, session.old_table(mapping)):

@@ -18,6 +18,7 @@ from console.plan.model import (
     SourceFile,
     TableName,
     Task,
+    Writers,
 )
 from console.plan.source import Source
 
@@ -74,6 +75,7 @@ def build_mapping(source: Source, data: dict[str, Any], schema: str, path: Path)
         back=tuple(data["back"].items()),
         lookups=lookups,
         refuse=tuple(Refusal(entry["when"], entry["reason"]) for entry in data.get("refuse", ())),
+        writers=Writers(data.get("writers", Writers.ORDERED)),
     )
 
 

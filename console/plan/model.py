@@ -36,6 +36,13 @@ class Leads(StrEnum):
     NEW = "new"
 
 
+class Writers(StrEnum):
+    """What keeps writers of both sides from deadlocking on one key while both directions are carried."""
+
+    FREE = "free"  # nothing: one of them is told so by the server and tries again
+    ORDERED = "ordered"  # a gate: transactions of the two sides take turns
+
+
 class Severity(StrEnum):
     """What a failing check does: an error fails its task, the others are only shown."""
 
@@ -107,6 +114,7 @@ class Mapping:
     back: tuple[tuple[str, str], ...]
     lookups: tuple[Lookup, ...] = ()
     refuse: tuple[Refusal, ...] = ()
+    writers: Writers = Writers.ORDERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from console.plan.model import Direction, Kind, Leads
+from console.plan.model import Direction, Kind, Leads, Writers
 
 FORMAT = 1
 MAX_ID = 64  # characters
@@ -90,6 +90,13 @@ _MAPPING = (
     Key("new_key", Type.TEXTS, "Unique, not null key of the new table.", required=True, least=1),
     Key("columns", Type.MAP, "New column = SQL expression over the old row o and lookups.", required=True, least=1),
     Key("back", Type.MAP, "Old column = SQL expression over the new row n and lookups.", required=True, least=1),
+    Key(
+        "writers",
+        Type.TEXT,
+        "What keeps writers of both tables from deadlocking on one key while both directions are carried: ordered, the"
+        " default, lets the two sides take turns; free does nothing.",
+        choices=_choices(Writers),
+    ),
     Key("lookup", Type.TABLES, "How values of an old row resolve to one of the new.", of="lookup"),
     Key("refuse", Type.TABLES, "Conditions under which the new shape refuses a row.", of="refuse"),
 )
