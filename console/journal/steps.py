@@ -64,7 +64,7 @@ def latencies(conn: Conn, run_id: int) -> tuple[StepLatency, ...]:
             for step in (step for step in steps if step.way == way):
                 name = step.phase if what == "phase" else step.kind
                 groups.setdefault((way, what, name), []).append((step.began, step.ended))
-    figures = _overlapping(conn, groups.values())
+    figures = overlapping(conn, groups.values())
     return (
         _before(conn, steps[0].began),
         *(
@@ -98,7 +98,7 @@ def _latency(row: tuple[int, int, float | None, float | None, float | None]) -> 
     return Latency(operations, errors, p50 or 0.0, p99 or 0.0, worst or 0.0)
 
 
-def _overlapping(conn: Conn, groups: Iterable[list[tuple[datetime, datetime]]]) -> list[Latency]:
+def overlapping(conn: Conn, groups: Iterable[list[tuple[datetime, datetime]]]) -> list[Latency]:
     """The figures of the operations that overlap each group of times, each operation once a group."""
     listed = list(groups)
     flat = [(number, began, ended) for number, times in enumerate(listed) for began, ended in times]

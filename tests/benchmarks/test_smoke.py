@@ -1,0 +1,126 @@
+"""Every benchmark in small: each figure is there and is a number. Their worth is for ``python -m tests.benchmarks``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.demo.server import EmbeddedServer
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import backfill, traffic, triggers, validation, whole_run
+from tests.benchmarks.ground import Ground, lay
+from tests.benchmarks.lines import Line, line, printed, ratio
+from tests.benchmarks.policies import P90, Efficiency, Fixed
+
+ROWS = 3_000
+
+
+@pytest.fixture(scope="module")
+def ground(server: EmbeddedServer) -> Iterator[Ground]:
+    yield lay(server.create_database("benchmark_smoke"), ROWS)
+    server.drop_database("benchmark_smoke")
+
+
+def positive(lines: list[Line]) -> dict[str, dict[str, float]]:
+    """The figures by name, every one of them there and above zero."""
+    for found in lines:
+        assert found.finite, found
+        assert all(value > 0 for value in found.figures.values()), found
+    return {found.name: found.figures for found in lines}
+
+
+def test_the_copy_is_measured_against_its_limit_and_every_policy(ground: Ground) -> None:
+    found = positive(backfill.measure(ground, 1))
+    ours = {backfill.ONE, backfill.TWO, "fixed 1,000 rows", "efficiency 0.90-0.95", "p90 of the batch"}
+    assert set(found) == {backfill.LIMIT, *ours, "in place, trigger, 1,000 rows"}
+    assert all(found[name].keys() == {"rows/s", "of the limit", "with indexes and key", "x in place"} for name in ours)
+    # The limit takes the same rows as the copy, but for the twins whose spelling is not the exchange's own.
+    good = ground.one("SELECT count(*) FROM book_ticker_snapshots_v2")
+    assert 0.99 * ROWS < good <= ROWS
+
+
+def test_the_writers_cost_and_the_comparison_are_measured(ground: Ground) -> None:
+    rows = ground.one("SELECT count(*) FROM book_ticker_snapshots")
+    found = positive(triggers.measure(ground, 1, scale=100))
+    assert set(found) == {"no trigger", "sync forward", "sync both ways"}
+    assert ground.one("SELECT count(*) FROM book_ticker_snapshots") == rows, "what it wrote is gone again"
+    assert ground.one("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_pgferry%'") == 0
+    assert set(positive(validation.measure(ground, 1))) == {validation.READ, validation.OURS}
+
+
+def test_the_traffics_latencies_are_measured_at_each_speed(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "SPEEDS", {"copy at 55,000 rows/s": {"max_rows_per_second": 1_500, "batch_rows": 300}})
+    found = positive(traffic.measure(ground, 1, seconds=0.5, rate=200))
+    assert set(found) == {"at rest", "sync on, no copy", "copy at 55,000 rows/s"}
+    assert found["at rest"]["p99 x rest"] == 1
+
+
+def test_a_whole_run_has_its_stalls_and_its_memory(server: EmbeddedServer) -> None:
+    lines = whole_run.measure(server, ROWS, 1, seconds=1.0, rate=200, until="P1.1.5")
+    stalls = {found.name: found for found in lines if found.group == whole_run.STALLS}
+    kinds = ("sql", "check")
+    assert set(stalls) == {
+        "the same traffic, no migration",
+        *(f"{way}, every {kind}" for way in ("forward", "back") for kind in kinds),
+    }
+    assert all(found.finite for found in lines)
+    assert stalls["forward, every sql"].figures["worst ms"] > 0
+    memory = {found.name: found.figures["MB"] for found in lines if found.group == whole_run.MEMORY}
+    assert set(memory) == {"runner, forward", "runner, back"}
+    assert all(megabytes > 5 for megabytes in memory.values())
+
+
+def test_policies_size_batches_as_they_are_published() -> None:
+    fixed, optimiser, p90 = Fixed(), Efficiency(), P90()
+    for policy in (fixed, optimiser, p90):
+        policy.feed(1_000, 10)
+    assert fixed.rows == 1_000
+    assert optimiser.rows == 1_200, "a fifth at most"
+    assert p90.rows == 1_000, "not before more than ten chunks"
+    for _ in range(10):
+        p90.feed(1_000, 10)
+    assert p90.rows == 1_500, "half at most"
+    p90.feed(1_500, 501)
+    assert p90.rows == 150
+    held = Efficiency(rows=5_000)
+    held.feed(5_000, 92)
+    assert held.rows == 5_000, "within 0.90 and 0.95 nothing changes"
+    held.feed(5_000, 400)
+    smoothed = (4.0 + 0.6 * 0.92) / 1.6
+    assert held.rows == int(5_000 * 0.95 / smoothed), "it shrinks freely"
+
+
+def test_lines_are_medians_with_their_spread() -> None:
+    one = line("a", 1_000, "x", {"rows/s": [1.0, 3.0, 2.0], "ratio": ratio([1, 2, 3], [2, 2, 0])}, ">= 2")
+    assert one.figures["rows/s"] == 2.0
+    assert one.spread["rows/s"] == (1.0, 3.0)
+    assert not one.finite, "a ratio to nothing is no number"
+    text = printed([one])
+    assert "2.00 (1.00-3.00)" in text
+    assert ">= 2" in text
+
+
+def test_the_command_writes_what_it_prints(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Same:
+        """The tests' server, in the place of one of its own."""
+
+        def __enter__(self) -> EmbeddedServer:
+            return server
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(command, "server", Same)
+    path = tmp_path / "figures.json"
+    assert command.main(["--rows", "1_000", "--only", "validation", "--repeats", "1", "--json", str(path)]) == 0
+    data = json.loads(path.read_text())
+    assert [found["name"] for found in data["lines"]] == [validation.READ, validation.OURS]
+    assert data["settings"]["fsync"] == "on"
+    assert validation.OURS in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        command.main(["--only", "nonsense"])

@@ -1,0 +1,112 @@
+"""(b) What the application feels of the copy: its p99 while rows are copied, over its p99 at rest, in the same run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from console.demo.traffic import Traffic
+from console.journal import steps
+from console.journal.connect import Conn
+from console.journal.state import Latency
+from tests.benchmarks.backfill import run_engine
+from tests.benchmarks.ground import Ground, say
+from tests.benchmarks.lines import Line, line, ratio
+
+GROUP = "traffic"
+RATE = 500.0  # operations a second over three processes
+Span = tuple[datetime, datetime]
+# No limit, the aim, the stretch: settings of the backfill, rows a second that it has to reach.
+SPEEDS: dict[str, dict[str, object]] = {
+    "copy at full speed": {},
+    "copy at 55,000 rows/s": {"max_rows_per_second": 55_000},
+    "copy at 115,000 rows/s": {"max_rows_per_second": 115_000},
+}
+AIMS = {
+    "copy at full speed": "",
+    "copy at 55,000 rows/s": "p99 <= 1.5 x at 50,000 rows/s",
+    "copy at 115,000 rows/s": "stretch: p99 <= 1.5 x at 110,000",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """One repetition at one speed: at rest without the sync, at rest with it, during the copy."""
+
+    rest: Latency
+    synced: Latency
+    copy: Latency
+    rows_per_second: float
+
+
+def _now(conn: Conn) -> datetime:
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
+
+
+def run(ground: Ground, seconds: float, rate: float, **settings: object) -> Felt:
+    """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy."""
+    ground.fresh()
+    with ground.connection() as conn:
+        conn.execute("TRUNCATE pgferry.app_window, pgferry.app_operations")
+        with Traffic(ground.plan, ground.conninfo, rate=rate) as traffic:
+            time.sleep(min(2.0, seconds))  # connections, caches
+            spans: list[Span] = []
+            begin = _now(conn)
+            time.sleep(seconds)
+            spans.append((begin, _now(conn)))
+            ground.sync_on()
+            begin = _now(conn)
+            time.sleep(seconds)
+            spans.append((begin, _now(conn)))
+            begin = _now(conn)
+            copied = run_engine(ground, exact=False, **settings)
+            spans.append((begin, _now(conn)))
+            time.sleep(1.5)  # the workers report once a second
+            assert traffic.failed() == 0, "a worker of the traffic ended"
+        rest, synced, copy = steps.overlapping(conn, [[span] for span in spans])
+        conn.execute("DELETE FROM book_ticker_snapshots WHERE \"timestamp\" > '2026-01-01Z'")
+        conn.execute("DELETE FROM trades WHERE \"timestamp\" > '2026-01-01Z'")
+    for found in (rest, synced, copy):
+        assert found.errors == 0, "the application saw errors"
+    return Felt(rest, synced, copy, copied.rate)
+
+
+def measure(ground: Ground, repeats: int, *, seconds: float = 8.0, rate: float = RATE) -> list[Line]:
+    """Each speed in turn, each with its own time at rest just before; percentiles are medians of the repetitions."""
+    felt: dict[str, list[Felt]] = {name: [] for name in SPEEDS}
+    for turn in range(repeats):
+        for name, settings in SPEEDS.items():
+            felt[name].append(run(ground, seconds, rate, **settings))
+        say(f"  traffic {ground.rows:,}: repetition {turn + 1} of {repeats}")
+    every = [one for found in felt.values() for one in found]
+    return [
+        _line(ground, "at rest", [one.rest for one in every], [one.rest for one in every]),
+        _line(ground, "sync on, no copy", [one.synced for one in every], [one.rest for one in every]),
+        *(
+            _line(
+                ground, name, [one.copy for one in found], [one.rest for one in found],
+                synced=[one.synced for one in found], rates=[one.rows_per_second for one in found], aim=AIMS[name],
+            )
+            for name, found in felt.items()
+        ),
+    ]  # fmt: skip
+
+
+def _line(
+    ground: Ground, name: str, found: list[Latency], rest: list[Latency], *, synced: list[Latency] | None = None,
+    rates: list[float] | None = None, aim: str = "",
+) -> Line:  # fmt: skip
+    figures = {
+        "p50 ms": [one.p50_ms for one in found],
+        "p99 ms": [one.p99_ms for one in found],
+        "max ms": [one.max_ms for one in found],
+        "p99 x rest": ratio([one.p99_ms for one in found], [one.p99_ms for one in rest]),
+    }
+    if synced is not None:
+        figures["p99 x sync"] = ratio([one.p99_ms for one in found], [one.p99_ms for one in synced])
+    if rates is not None:
+        figures["rows/s"] = rates
+    return line(GROUP, ground.rows, name, figures, aim)
