@@ -13,7 +13,13 @@ import pytest
 from console.demo.server import EmbeddedServer, find_binaries
 
 # Durable enough to mean something (synchronous_commit stays on), but without waiting for the disk.
-SETTINGS = {"fsync": "off", "full_page_writes": "off", "wal_level": "replica", "max_connections": "100"}
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "replica",
+    "max_connections": "100",
+    "max_prepared_transactions": "5",
+}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

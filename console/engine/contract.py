@@ -11,9 +11,9 @@ from pathlib import Path
 from psycopg import sql
 
 from console.engine import sync
-from console.engine.ddl import Limits, run_in_transaction
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
+from console.engine.locking import Limits, run_in_transaction
 from console.engine.session import Session
 from console.errors import StepFailed
 from console.journal import runs
@@ -27,7 +27,7 @@ SAY_EVERY_S = 15.0
 
 def limits(task: Task) -> Limits:
     """The task's own timeouts."""
-    return Limits(task.lock_timeout_ms, task.statement_timeout_ms)
+    return Limits(task.lock_timeout_ms, task.statement_timeout_ms, task.build_lock_timeout_ms)
 
 
 def set_leads(session: Session, task: Task, leads: Leads) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 import psycopg
 
@@ -16,27 +16,12 @@ from console.journal import commands, events, lease, runs
 from console.journal.commands import Command
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus, Verb
-from console.journal.state import Session as OtherSession
 from console.plan.model import BackfillSettings, Kind
 from console.plan.order import until
 
 POLL_S = 0.25
 REFUSED_S = 0.5  # after the server refused a write of ours
-WATCH_S = 0.05  # while a lock is awaited: shorter than any lock_timeout
 _SETTINGS = {field.name for field in fields(BackfillSettings)}
-
-_BLOCKERS = """
-WITH blockers AS (SELECT unnest(pg_blocking_pids(%(pid)s)) AS pid),
-behind AS (
-    SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
-    AND %(pid)s = ANY (pg_blocking_pids(pid))
-)
-SELECT a.pid, a.application_name, coalesce(a.usename, ''), coalesce(a.state, ''),
-    extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start))::float, left(a.query, 200),
-    CASE WHEN b.pid IS NOT NULL THEN 'blocks us' ELSE 'waits behind us' END
-FROM pg_stat_activity a LEFT JOIN blockers b ON b.pid = a.pid LEFT JOIN behind w ON w.pid = a.pid
-WHERE b.pid IS NOT NULL OR w.pid IS NOT NULL ORDER BY 7, 5 DESC LIMIT 20
-"""
 
 
 class Control:
@@ -48,7 +33,6 @@ class Control:
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._beat_at = 0.0
-        self._showed_blockers = False
 
     def start(self) -> None:
         """Begin to listen."""
@@ -80,8 +64,7 @@ class Control:
             self._pulse()
             for command in commands.pending(self.conn, self.session.run_id):
                 self.obey(command)
-            watching = self._watch_locks()
-            for _ in self.conn.notifies(timeout=WATCH_S if watching else POLL_S, stop_after=1):
+            for _ in self.conn.notifies(timeout=POLL_S, stop_after=1):
                 pass
 
     def _reconnect(self) -> None:
@@ -103,22 +86,6 @@ class Control:
         if time.monotonic() - self._beat_at >= lease.HEARTBEAT_SECONDS:
             lease.beat(self.conn, self.session.fence)
             self._beat_at = time.monotonic()
-
-    def _watch_locks(self) -> bool:
-        pid = self.session.wishes.watch_pid
-        if not pid:
-            if self._showed_blockers:
-                runs.clear_live(self.conn, self.session.run_id, "sessions:lock")
-                events.notify(self.conn)
-                self._showed_blockers = False
-            return False
-        rows = self.conn.execute(_BLOCKERS, {"pid": pid}).fetchall()
-        if rows:
-            payload = [asdict(OtherSession(*row)) for row in rows]
-            runs.set_live(self.conn, self.session.run_id, "sessions:lock", payload)
-            events.notify(self.conn)
-            self._showed_blockers = True
-        return True
 
     def obey(self, command: Command) -> None:
         """Carry out one command and answer it, in one transaction; a refused one changes nothing. Raises LeaseLost."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from console.engine import sync, way_back
 from console.engine.contract import limits, synced, wait_quiet
-from console.engine.ddl import run_in_transaction
 from console.engine.facts import mapping_facts
+from console.engine.locking import run_in_transaction
 from console.engine.session import Session
 from console.journal import runs
 from console.journal.connect import Conn

@@ -16,6 +16,7 @@ import psycopg
 from console.engine import rollback, tasks
 from console.engine.control import Control
 from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, in_words, is_lost
+from console.engine.watch import Watcher, forget_waits
 from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
 from console.journal import commands, events, lease, runs, steps
 from console.journal.connect import Conn, connect
@@ -248,17 +249,22 @@ def carry(
         takeover = False
         session = Session(plan, conninfo, run_id, fence, operator, Wishes(), patience_s)
         control = Control(session, control_conn)
+        watcher = Watcher(session)
         if threading.current_thread() is threading.main_thread():
             _obey_signals(session)
         control.recall_speed()
         for command in commands.pending(control_conn, run_id):
             control.obey(command)
+        forget_waits(control_conn, run_id)  # of a runner that was killed
         control.start()
+        watcher.start()
         try:
             status = Runner(session, exports_folder(run_id)).run()
+            watcher.stop()
             control.stop()
             control_conn, more = _part(session, control.conn)
         except BaseException:
+            watcher.stop()
             control.stop()
             if not session.wishes.lost.is_set():
                 with contextlib.suppress(psycopg.Error):  # the server is gone, and the lease with it
@@ -290,7 +296,7 @@ def _part(session: Session, conn: Conn) -> tuple[Conn, bool]:
         try:
             lease.release(conn, session.fence)
             row = runs.get(conn, session.run_id)  # a command may have been obeyed after the worker stopped looking
-            new_goal = row is not None and row.status not in EXIT
+            new_goal = row is not None and row.status not in EXIT and row.status is not RunStatus.NEW
             return conn, new_goal or bool(commands.pending(conn, session.run_id))
         except LOST as error:
             if not is_lost(conn, error):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from console.engine.step import Step
 from console.errors import ConnectionFailed, FerryError, LeaseLost
 from console.journal import events, lease, runs
 from console.journal.connect import Conn, connect
@@ -39,7 +40,6 @@ class Wishes:
     settings: dict[str, Any] = field(default_factory=dict)  # live backfill settings, by name
     settings_by: dict[str, str] = field(default_factory=dict)
     leave: bool = False  # the process was told to end: pause and go
-    watch_pid: int = 0  # a backend that may wait for a lock now; the control thread names who blocks it
 
     def check(self) -> None:
         """Raise Interrupted or LeaseLost if the work must stop here."""
@@ -67,6 +67,7 @@ class Session:
     operator: str
     wishes: Wishes
     patience_s: float = RECONNECT_SECONDS
+    step: Step = field(default_factory=Step)
     _conn: Conn | None = None
 
     @property
@@ -82,14 +83,15 @@ class Session:
         wait = 0.2
         while True:
             try:
-                return self._connect(what)
+                return self.connect_once(what)
             except FerryError:
                 if time.monotonic() > deadline:
                     raise
                 self.wishes.sleep(wait)
                 wait = min(wait * 1.5, 5.0)
 
-    def _connect(self, what: str) -> Conn:
+    def connect_once(self, what: str) -> Conn:
+        """As ``open``, without patience. Raises ConnectionFailed."""
         conn = connect(self.conninfo, application_name=f"pgferry run {self.run_id} {what}")
         try:
             for setting in (

@@ -19,9 +19,9 @@ from psycopg.types.json import Jsonb
 from console.engine import derive, ranges, sync
 from console.engine.compare import settle
 from console.engine.contract import limits, synced, truncate
-from console.engine.ddl import run_in_transaction
 from console.engine.derive import Composed, ands, column, commas, table
 from console.engine.facts import MappingFacts, mapping_facts
+from console.engine.locking import run_in_transaction
 from console.engine.pace import Pace
 from console.engine.session import Session, retry_lost
 from console.engine.throttle import Board, LockWaiters, OldestTransaction, ReplicaLag

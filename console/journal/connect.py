@@ -12,6 +12,8 @@ from console.journal.state import Target
 
 MIN_VERSION = 130000  # PostgreSQL 13, in the form of server_version_num
 
+LOCK_TIMEOUT = "1s"  # of every session of ours outside its steps: nothing of the journal is ever locked so long
+
 Conn = psycopg.Connection[tuple[Any, ...]]
 
 _ADVICE = {
@@ -61,7 +63,7 @@ def _settled(conn: Conn, *, autocommit: bool, read_only: bool) -> Conn:
             do="Upgrade the server or choose another one.",
         )
     conn.execute("SET idle_in_transaction_session_timeout = '60s'")
-    conn.execute("SET lock_timeout = '1s'")
+    conn.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     if version >= 140000:
         conn.execute("SET client_connection_check_interval = '5s'")
     if read_only:

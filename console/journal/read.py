@@ -10,6 +10,7 @@ from console.journal.connect import Conn, target
 from console.journal.state import (
     CheckState,
     Event,
+    LockWait,
     Progress,
     RunState,
     RunStatus,
@@ -57,6 +58,7 @@ def run_state(
         checks=_checks(conn, run_id),
         events=_events(conn, run_id, events),
         sessions=_sessions(conn, run_id),
+        lock_wait=_lock_wait(conn, run_id),
         traffic=(tally or traffic.Tally()).read(conn, row[7], row[8]),
         leads=tuple(conn.execute("SELECT mapping, leads FROM pgferry.lead ORDER BY mapping").fetchall()),
         rejects=tuple(
@@ -173,6 +175,10 @@ def _progress(conn: Conn, run_id: int) -> tuple[Progress, ...]:
 
 def _sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:
     return tuple(Session(**item) for payload in _live(conn, run_id, "sessions:") for item in payload)
+
+
+def _lock_wait(conn: Conn, run_id: int) -> LockWait | None:
+    return next((LockWait(**payload) for payload in _live(conn, run_id, "lock:wait")), None)
 
 
 def _checks(conn: Conn, run_id: int) -> tuple[CheckState, ...]:

@@ -178,14 +178,24 @@ def statements(conn: Conn, place: Place) -> dict[int, str]:
     return dict(rows)
 
 
-def statement_begun(conn: Conn, place: Place, ordinal: int, sql: str) -> None:
-    """A statement is about to run."""
+def statement_begun(conn: Conn, place: Place, ordinal: int, sql: str, *, before: str = "") -> None:
+    """A statement is about to run. ``before``: what of its kind stood there when it first began; kept ever after."""
     conn.execute(
-        "INSERT INTO pgferry.statement (run_id, task_id, round, direction, ordinal, sql, status)"
-        " VALUES (%s, %s, %s, %s, %s, %s, 'running') ON CONFLICT (run_id, task_id, round, direction, ordinal)"
+        "INSERT INTO pgferry.statement (run_id, task_id, round, direction, ordinal, sql, status, before)"
+        " VALUES (%s, %s, %s, %s, %s, %s, 'running', %s) ON CONFLICT (run_id, task_id, round, direction, ordinal)"
         " DO UPDATE SET status = 'running', error = ''",
-        (place.run_id, place.task_id, place.round, place.direction, ordinal, sql),
+        (place.run_id, place.task_id, place.round, place.direction, ordinal, sql, before),
     )
+
+
+def statement_before(conn: Conn, place: Place, ordinal: int) -> str | None:
+    """What stood there when the statement first began; None when it never did."""
+    row = conn.execute(
+        "SELECT before FROM pgferry.statement WHERE run_id = %s AND task_id = %s AND round = %s AND direction = %s"
+        " AND ordinal = %s",
+        (place.run_id, place.task_id, place.round, place.direction, ordinal),
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def statement_status(
@@ -198,6 +208,15 @@ def statement_status(
         " finished_at = clock_timestamp()"
         " WHERE run_id = %s AND task_id = %s AND round = %s AND direction = %s AND ordinal = %s",
         (status, lock_wait_ms, ms, error, attempts, place.run_id, place.task_id, place.round, place.direction, ordinal),
+    )
+
+
+def statement_waits(conn: Conn, place: Place, ordinal: int, lock_wait_ms: float, attempts: int) -> None:
+    """A statement stood aside for another session and is tried again; the figures are totals."""
+    conn.execute(
+        "UPDATE pgferry.statement SET status = 'waiting for a lock', lock_wait_ms = %s, attempts = %s"
+        " WHERE run_id = %s AND task_id = %s AND round = %s AND direction = %s AND ordinal = %s",
+        (lock_wait_ms, attempts, place.run_id, place.task_id, place.round, place.direction, ordinal),
     )
 
 

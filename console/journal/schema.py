@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS pgferry.statement (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz,
     error text NOT NULL DEFAULT '',
+    before text NOT NULL DEFAULT '',
     PRIMARY KEY (run_id, task_id, round, direction, ordinal),
     FOREIGN KEY (run_id, task_id) REFERENCES pgferry.task ON DELETE CASCADE
 );
@@ -222,6 +223,7 @@ BEGIN
     RETURN false;
 END $$;
 REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
+ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
 CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are only ever added' USING ERRCODE = 'insufficient_privilege';

@@ -43,6 +43,8 @@ class Verb(StrEnum):
     CONFIRM = "confirm"  # args: {"task": id}: answers a gate
     ROLLBACK = "rollback"  # args: {"to": task id or "start", "typed": text}: undoes that task and all after it
     PURGE = "purge"  # args: {"task": id, "typed": database name}
+    CANCEL = "cancel"  # args: {"pid": pid, "mark": Session.mark}: cancels the statement of a session that is in the way
+    TERMINATE = "terminate"  # args as for cancel: ends that session
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +178,37 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Another session that matters: a blocker, one that waits behind us, or a user of an old table."""
+    """A session that matters: a blocker, one that waits behind us, a user of an old table, our own statement.
 
-    pid: int
+    ``mark`` tells this session and its transaction from a later one with the same pid; empty where the role of the
+    runner may not see it. ``waits_for`` is the pid it waits for itself, 0 for none.
+    """
+
+    pid: int  # 0: a prepared transaction
     application: str
     user: str
     state: str
     age_s: float
     query: str
-    role: str  # blocks us, waits behind us, uses the old table
+    role: str  # blocks us, blocks a blocker, waits behind us, uses the old table, our statement
     table: str = ""
+    mark: str = ""
+    waits_for: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """The statement that waits for its lock now, or stands aside between two tries (``waits`` is false then).
+
+    ``behind`` is how many sessions queue behind it at this moment, ``most_behind`` the most that were seen.
+    """
+
+    task_id: str
+    what: str
+    attempt: int
+    waits: bool
+    behind: int
+    most_behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +297,7 @@ class RunState:
     checks: tuple[CheckState, ...] = ()
     events: tuple[Event, ...] = ()
     sessions: tuple[Session, ...] = ()
+    lock_wait: LockWait | None = None
     traffic: Traffic | None = None
     leads: tuple[tuple[str, str], ...] = ()  # mapping id -> old, both, new
     rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows

@@ -90,7 +90,7 @@ def build_task(
             settings[name] = float(settings[name])
     timeouts = {
         name: data.get(name, defaults.get(name, getattr(plain, name)))
-        for name in ("lock_timeout_ms", "statement_timeout_ms")
+        for name in ("lock_timeout_ms", "statement_timeout_ms", "build_lock_timeout_ms")
     }
     return dataclasses.replace(
         plain,

@@ -186,6 +186,7 @@ class Task:
     question: str = ""  # gate: what the person confirms
     lock_timeout_ms: int = 200
     statement_timeout_ms: int = 0  # 0: none
+    build_lock_timeout_ms: int = 1_800_000  # for concurrent builds, which a short one only breaks
     allow: tuple[Allow, ...] = ()
 
 

@@ -67,11 +67,13 @@ _SERVER = (
 )
 _LOCK_TIMEOUT = "Milliseconds a statement may wait for a lock before it gives up and tries again; default 200."
 _STATEMENT_TIMEOUT = "Milliseconds a statement may run; 0, the default, is no limit."
+_BUILD_TIMEOUT = "Milliseconds a concurrent index build may wait for other transactions; default 1800000 (30 min)."
 _DEFAULTS = (
     Key("schema", Type.TEXT, "Schema of table names without one; default public."),
     Key("archive_schema", Type.TEXT, "Where retired tables go; default pgferry_archive."),
     Key("lock_timeout_ms", Type.WHOLE, _LOCK_TIMEOUT, least=1),
     Key("statement_timeout_ms", Type.WHOLE, _STATEMENT_TIMEOUT, least=0),
+    Key("build_lock_timeout_ms", Type.WHOLE, _BUILD_TIMEOUT, least=1),
 )
 _PATHS = (
     Key("checks", Type.TEXT, "Directory of *.sql and *.py checks; may stand beside the plan directory."),
@@ -135,6 +137,7 @@ _TASK = (
     Key("irreversible", Type.TEXT, "Why there is no way back; only where there is none."),
     Key("lock_timeout_ms", Type.WHOLE, _LOCK_TIMEOUT, least=1),
     Key("statement_timeout_ms", Type.WHOLE, _STATEMENT_TIMEOUT, least=0),
+    Key("build_lock_timeout_ms", Type.WHOLE, _BUILD_TIMEOUT, least=1),
     Key("allow", Type.TABLES, "Hazards accepted for this task.", of="allow"),
     Key("file", Type.TEXT, "SQL file; NAME.down.sql beside it is the way back.", kinds=(Kind.SQL,)),
     Key("mappings", Type.TEXTS, "Ids of the mappings it works on.", kinds=_MAPPED, least=1),

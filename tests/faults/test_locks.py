@@ -1,139 +1,191 @@
-"""Statements that do not get their lock at once: nobody waits behind them for long, and a broken build is built again."""
+"""Statements that do not get their lock at once: nobody waits behind them for long, and the screen's data say who."""
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
+from console.engine import locking
 from console.journal.connect import connect
-from console.journal.state import RunStatus, TaskStatus, Verb
-from console.plan.model import Kind
-from tests.engine.scene import a_database, a_file, a_plan, a_run, a_task, order
-from tests.faults.tools import one, runner_thread, send, state_of, until
+from console.journal.state import RunState, RunStatus, Verb
+from tests.engine.scene import a_database, a_run
+from tests.faults.locked import Readers, a_holder, a_statement, lines, running_alone, until_state
+from tests.faults.tools import one, send, state_of, until
 
-LOCK_TIMEOUT_MS = 100
-
-
-class Readers:
-    """Applications that read the table again and again, each under a limit no read may reach."""
-
-    def __init__(self, conninfo: str, count: int, limit_ms: int) -> None:
-        self.conninfo, self.limit_ms = conninfo, limit_ms
-        self.counts = [0] * count
-        self.failed: list[Exception] = []
-        self.ended = threading.Event()
-        self.threads = [threading.Thread(target=self._read, args=(i,)) for i in range(count)]
-
-    def _read(self, number: int) -> None:
-        with connect(self.conninfo, application_name=f"reader {number}") as conn:
-            conn.execute(f"SET statement_timeout = {self.limit_ms}")
-            while not self.ended.is_set():
-                try:
-                    conn.execute("SELECT count(*) FROM sales").fetchone()
-                except psycopg.Error as error:
-                    self.failed.append(error)
-                    return
-                self.counts[number] += 1
-                self.ended.wait(0.01)
-
-    def __enter__(self) -> Readers:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
+LOCK_TIMEOUT_MS = 200
+READERS = 50
+MORE = "ALTER TABLE sales ADD COLUMN more int;"
 
 
 def test_a_holder_delays_the_change_but_nobody_queues_behind_it(database: str) -> None:
+    """The server itself sees to it that no reader waits longer than lock_timeout + 50 ms: it would fail."""
     a_database(database, rows=500).close()
-    up = a_file("001.sql", "ALTER TABLE sales ADD COLUMN more int;")
-    plan = a_plan(a_task("ddl", Kind.SQL, file=up, lock_timeout_ms=LOCK_TIMEOUT_MS))
+    plan = a_statement(MORE, lock_timeout_ms=LOCK_TIMEOUT_MS)
     run_id = a_run(database, plan)
-    holder = connect(database, application_name="forgotten psql", autocommit=False)
-    holder.execute("SELECT count(*) FROM sales")
-    # Ten times the lock timeout: reached only if a reader queued behind more than one attempt.
-    with Readers(database, 4, 10 * LOCK_TIMEOUT_MS) as readers:
+    holder = a_holder(database)
+    with Readers(database, READERS, LOCK_TIMEOUT_MS + 50) as readers:
         send(database, run_id, Verb.START, until="end")
-        with runner_thread(database, plan, run_id) as running:
-            seen: set[str] = set()
-            lines: list[str] = []
-            for wanted in (2, 4):
-                before = list(readers.counts)
+        with running_alone(database, plan, run_id) as running:
+            blocked: set[str] = set()
+            behind: set[str] = set()
+            most = 0
 
-                def stood_aside(wanted: int = wanted) -> bool:
-                    state = state_of(database, run_id)
-                    seen.update(s.application for s in state.sessions if s.role == "blocks us")
-                    lines[:] = [e.text for e in state.events if "stood aside" in e.text]
-                    return len(lines) >= wanted and "forgotten psql" in seen
+            def enough(state: RunState) -> bool:
+                nonlocal most
+                blocked.update(s.application for s in state.sessions if s.role == "blocks us")
+                behind.update(s.application for s in state.sessions if s.role == "waits behind us")
+                most = max(most, state.lock_wait.behind if state.lock_wait else 0)
+                return len(lines(state, "stood aside")) >= 4 and bool(behind) and bool(blocked)
 
-                until(stood_aside, f"{wanted} attempts")
-                assert all(now > then for now, then in zip(readers.counts, before, strict=True)), (
-                    "every reader reads on"
-                )
+            state = until_state(database, run_id, enough, "four attempts, and who is in the way")
+            readers.all_read_on()
             assert not running.done(), "the change waits as long as the holder stays"
             holder.rollback()
             assert running.result() is RunStatus.DONE, state_of(database, run_id).error
-        after = list(readers.counts)
-        until(lambda: all(now > then for now, then in zip(readers.counts, after, strict=True)), "readers")
+        readers.all_read_on()
     assert readers.failed == []
+    assert blocked == {"forgotten psql"}
+    assert behind <= {f"reader {number}" for number in range(READERS)}
+    assert most > 0
+    told = lines(state, "stood aside")
+    assert any("forgotten psql (idle in transaction" in text for text in told)
+    assert any("behind us; stood aside" in text and "nobody" not in text for text in told)
     state = state_of(database, run_id)
     assert state.statements[0].attempts > 4
     assert state.statements[0].lock_wait_ms >= 4 * LOCK_TIMEOUT_MS * 0.9
     assert state.sessions == (), "nobody is shown as blocking once it is over"
+    assert state.lock_wait is None
     assert "more" in [c.name for c in holder.execute("SELECT * FROM sales LIMIT 0").description or ()]
     holder.close()
 
 
-def test_an_invalid_index_is_dropped_and_built_again(database: str) -> None:
-    conn = a_database(database, rows=500)
-    conn.execute("INSERT INTO sales SELECT at + interval '1 year', shop, item, amount, 'row 1' FROM sales LIMIT 1")
-    up = a_file("001.sql", "CREATE UNIQUE INDEX CONCURRENTLY sales_note ON sales (note);")
-    plan = a_plan(a_task("ddl", Kind.SQL, file=up))
+def test_a_long_lock_timeout_ends_early_when_many_queue(database: str) -> None:
+    """Where a plan lets a statement wait for long, more than 20 sessions behind it end the attempt all the same."""
+    a_database(database, rows=10).close()
+    plan = a_statement(MORE, lock_timeout_ms=600_000)
     run_id = a_run(database, plan)
-    valid = "SELECT indisvalid::int FROM pg_index WHERE indexrelid = 'sales_note'::regclass"
-    status, _ = order(database, plan, run_id, Verb.START, until="end")
-    state = state_of(database, run_id)
-    assert status is RunStatus.FAILED
-    assert "23505" in state.error
-    assert one(conn, valid) == 0, "the failed build left an INVALID index"
-    conn.execute("DELETE FROM sales WHERE at >= '2027-01-01Z'")
-    status, _ = order(database, plan, run_id, Verb.RESUME)
-    state = state_of(database, run_id)
-    assert status is RunStatus.DONE, state.error
-    assert one(conn, valid) == 1
-    assert any("dropping the INVALID index" in event.text for event in state.events)
-    conn.close()
-
-
-@pytest.mark.parametrize("what", ["work", "holder"])
-def test_an_index_build_cut_in_the_middle_is_built_again(database: str, what: str) -> None:
-    """The build waits for an open transaction; cut there, it leaves an INVALID index behind."""
-    conn = a_database(database, rows=500)
-    up = a_file("001.sql", "CREATE INDEX CONCURRENTLY sales_note ON sales (note);")
-    plan = a_plan(a_task("ddl", Kind.SQL, file=up))
-    run_id = a_run(database, plan)
-    holder = connect(database, application_name="forgotten psql", autocommit=False)
-    holder.execute("UPDATE sales SET note = note WHERE note = 'row 1'")
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'"
-    send(database, run_id, Verb.START, until="end")
-    with runner_thread(database, plan, run_id) as running:
-        until(lambda: one(conn, waits) == 1, "the build to wait")
-        if what == "work":
-            conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND pid <> pg_backend_pid()"
-            )
-        else:
-            until(lambda: any(s.role == "blocks us" for s in state_of(database, run_id).sessions), "the holder's name")
-        holder.rollback()
-        assert running.result() is RunStatus.DONE, state_of(database, run_id).error
-    state = state_of(database, run_id)
-    assert [t.status for t in state.tasks] == [TaskStatus.COMPLETED]
-    assert one(conn, "SELECT indisvalid::int FROM pg_index WHERE indexrelid = 'sales_note'::regclass") == 1
-    assert any("dropping the INVALID index" in e.text for e in state.events) == (what == "work")
+    holder = a_holder(database)
+    with Readers(database, 30, 20_000) as readers:
+        send(database, run_id, Verb.START, until="end")
+        with running_alone(database, plan, run_id) as running:
+            state = until_state(database, run_id, lambda state: len(lines(state, "stood aside")) >= 2, "two attempts")
+            readers.all_read_on()
+            holder.rollback()
+            assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+    assert readers.failed == []
+    queued = [int(text.split(" sessions wait behind us")[0].split()[-1]) for text in lines(state, "stood aside")]
+    assert all(count > 20 for count in queued), queued
     holder.close()
+
+
+def test_between_two_tries_the_holder_is_still_named(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "FIRST_WAIT_S", 2.0)
+    a_database(database).close()
+    plan = a_statement(MORE, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    run_id = a_run(database, plan)
+    holder = a_holder(database)
+    send(database, run_id, Verb.START, until="end")
+    with running_alone(database, plan, run_id) as running:
+        aside = until_state(
+            database, run_id, lambda state: state.lock_wait and not state.lock_wait.waits and state.sessions, "a pause"
+        )
+        assert [(s.application, s.role) for s in aside.sessions] == [("forgotten psql", "blocks us")]
+        assert aside.lock_wait is not None
+        assert aside.lock_wait.behind == 0
+        assert aside.statements[0].status == "waiting for a lock"
+        holder.close()
+        assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+
+
+def test_the_root_of_a_chain_of_waits_is_named(database: str) -> None:
+    """The session that blocks us waits itself: who it waits for is the one to look at."""
+    a_database(database, rows=10).close()
+    plan = a_statement(MORE, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    run_id = a_run(database, plan)
+    root = a_holder(database, "LOCK TABLE goods", "the root")
+    middle = a_holder(database, name="the middle")
+    middle.execute("SET lock_timeout = 0")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(middle.execute, "SELECT count(*) FROM goods")
+        send(database, run_id, Verb.START, until="end")
+        with running_alone(database, plan, run_id) as running:
+            state = until_state(database, run_id, lambda state: len(state.sessions) == 2, "both")
+            roles = {s.application: (s.role, s.waits_for) for s in state.sessions}
+            assert roles == {
+                "the middle": ("blocks us", root.info.backend_pid),
+                "the root": ("blocks a blocker", 0),
+            }
+            state = until_state(database, run_id, lambda state: lines(state, "stood aside"), "an attempt")
+            assert f"at the root of it pid {root.info.backend_pid} the root" in lines(state, "stood aside")[0]
+            root.close()
+            waiting.result()
+            middle.close()
+            assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+
+
+def test_a_prepared_transaction_in_the_way_is_named(database: str) -> None:
+    conn = a_database(database, rows=10)
+    plan = a_statement(MORE, lock_timeout_ms=LOCK_TIMEOUT_MS)
+    run_id = a_run(database, plan)
+    holder = a_holder(database, "UPDATE sales SET note = note")
+    holder.execute("PREPARE TRANSACTION 'forgotten'")
+    holder.close()
+    send(database, run_id, Verb.START, until="end")
+    with running_alone(database, plan, run_id) as running:
+        state = until_state(database, run_id, lambda state: lines(state, "stood aside"), "an attempt")
+        assert any("prepared transaction" in text and "forgotten" in text for text in lines(state, "stood aside"))
+        conn.execute("ROLLBACK PREPARED 'forgotten'")
+        assert running.result() is RunStatus.DONE, state_of(database, run_id).error
     conn.close()
+
+
+@pytest.mark.parametrize("victim", ["ours", "theirs"])
+def test_a_deadlock_with_an_application(database: str, victim: str) -> None:
+    """Two tables locked in opposite order; whoever's deadlock_timeout ends first is the one to give way."""
+    a_database(database, rows=10).close()
+    both = "BEGIN; ALTER TABLE sales ADD COLUMN more int; ALTER TABLE goods ADD COLUMN more int; COMMIT;"
+    plan = a_statement(both, lock_timeout_ms=30_000)
+    run_id = a_run(database, plan)
+    app = connect(database, application_name="app", autocommit=False)
+    app.execute("SET lock_timeout = 0")
+    app.execute(f"SET deadlock_timeout = '{'1min' if victim == 'ours' else '10ms'}'")
+    app.execute("SELECT 1 FROM goods")
+    with connect(database) as conn:
+        send(database, run_id, Verb.START, until="end")
+        with running_alone(database, plan, run_id) as running:
+            until(
+                lambda: one(conn, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'goods'::regclass"),
+                "our second statement to wait",
+            )
+            if victim == "ours":
+                app.execute("SELECT 1 FROM sales")
+                app.commit()
+            else:
+                with pytest.raises(psycopg.errors.DeadlockDetected):
+                    app.execute("SELECT 1 FROM sales")
+                app.rollback()
+            assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+    told = lines(state_of(database, run_id), "deadlock")
+    assert bool(told) == (victim == "ours"), told
+    assert state_of(database, run_id).statements[0].attempts == (2 if victim == "ours" else 1)
+    app.close()
+
+
+def test_after_its_last_attempt_it_stops_and_resume_goes_on(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "ATTEMPTS", 2)
+    a_database(database).close()
+    plan = a_statement("CREATE TABLE before (n int); " + MORE, lock_timeout_ms=50)
+    run_id = a_run(database, plan)
+    holder = a_holder(database)
+    send(database, run_id, Verb.START, until="end")
+    with running_alone(database, plan, run_id) as running:
+        assert running.result() is RunStatus.FAILED
+    state = state_of(database, run_id)
+    assert "did not get its lock in 2 attempts of 50 ms" in state.error
+    assert [s.status for s in state.statements] == ["done", "failed"]
+    holder.close()
+    send(database, run_id, Verb.RESUME)
+    with running_alone(database, plan, run_id) as running:
+        assert running.result() is RunStatus.DONE, state_of(database, run_id).error
