@@ -31,7 +31,6 @@ T = TypeVar("T")
 ANSWER_SECONDS = 20.0
 DEMO_PATIENCE_SECONDS = 5.0  # the demo's server goes with the demo: its runner must not wait for it
 STARTS = 3  # runners that may end without an answer to a command before it is withdrawn
-ALIVE_SECONDS = 3.0  # a runner not heard of for so long is started anew; a live one keeps its lock and wins
 
 
 class JournalWorld:
@@ -233,7 +232,7 @@ class JournalWorld:
         if self._runner is not None and self._runner.poll() is None:
             return
         held = lease.read(conn, self._run_id)
-        if held is not None and held.age_s < ALIVE_SECONDS:
+        if held is not None and held.age_s < lease.GONE_SECONDS:
             return
         if not commands.pending(conn, self._run_id) or self.runner_died():
             return

@@ -37,6 +37,10 @@ CARRY_ROWS = 500  # rows carried back in one transaction
 SAMPLES = 5
 # Shorter than deadlock_timeout (1 s by default): against a writer it is always the rollback that gives way.
 CARRY_LOCK_TIMEOUT_MS = 500
+_FORGET = (
+    "DELETE FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse'"
+    " AND key IN (SELECT jsonb_array_elements(%s))"
+)
 ONLY_NEW, DIFFERENT, MISSING = "only new", "different", "missing"
 
 
@@ -241,6 +245,7 @@ def _carry_some(session: Session, mapping: Mapping, facts: MappingFacts, keys: l
             with session.fenced() as conn:
                 conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
                 conn.execute(lock, (Jsonb(keys),))
+                conn.execute(_FORGET, (mapping.id, Jsonb(keys)))  # noted anew where it is still refused
                 conn.execute(carry, (Jsonb(keys),))
             return
         except (

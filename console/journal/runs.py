@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from console.journal import lease
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus
 from console.plan.model import Plan, Task
@@ -36,11 +37,18 @@ class TaskRow:
 
 
 def create(conn: Conn, plan: Plan, operator: str) -> int:
-    """Begin a run of the plan: its row and a row for each task; returns the run's id."""
+    """Begin a run of the plan: its row and a row for each task; returns the run's id.
+
+    Raises Refused while another run of the plan, or one that changes the same tables, is unfinished.
+    """
+    tables = sorted({str(name) for mapping in plan.mappings for name in (mapping.old, mapping.new)})
     with conn.transaction():
+        lease.one_at_a_time(conn)
+        lease.refuse_others(conn, 0, plan.id, tables)
         row = conn.execute(
-            "INSERT INTO pgferry.run (plan_id, plan_title, plan_sha256, operator) VALUES (%s, %s, %s, %s) RETURNING id",
-            (plan.id, plan.title, plan.sha256, operator),
+            "INSERT INTO pgferry.run (plan_id, plan_title, plan_sha256, operator, tables) VALUES (%s, %s, %s, %s, %s)"
+            " RETURNING id",
+            (plan.id, plan.title, plan.sha256, operator, tables),
         ).fetchone()
         assert row is not None
         run_id = int(row[0])

@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS pgferry.run (
     finished_at timestamptz,
     error text NOT NULL DEFAULT '',
     fence bigint NOT NULL DEFAULT 0,
-    event_hash text NOT NULL DEFAULT ''
+    event_hash text NOT NULL DEFAULT '',
+    tables text[] NOT NULL DEFAULT '{}'
 );
 CREATE TABLE IF NOT EXISTS pgferry.lease (
     run_id bigint PRIMARY KEY REFERENCES pgferry.run ON DELETE CASCADE,
@@ -224,6 +225,7 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
 ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
+ALTER TABLE pgferry.run ADD COLUMN IF NOT EXISTS tables text[] NOT NULL DEFAULT '{}';
 CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are only ever added' USING ERRCODE = 'insufficient_privilege';
