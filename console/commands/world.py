@@ -242,8 +242,11 @@ class JournalWorld:
         )
 
     def runner_died(self) -> str:
-        """What the runner we started said when it ended in the middle of a run; empty while all is well."""
-        if self._runner is None or self._runner.poll() in (None, 0, 1, 6):
+        """What the runner we started said when it ended in the middle of a run; empty while all is well.
+
+        One that was refused, or taken over, is no loss: somebody else's carries the run.
+        """
+        if self._runner is None or self._runner.poll() in (None, 0, 1, Refused.exit_code, 6):
             return ""
         return self._last_words()
 

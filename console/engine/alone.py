@@ -16,6 +16,7 @@ from psycopg import sql
 
 from console.engine import leftovers
 from console.engine.derive import raw
+from console.engine.half_done import NEVER_MADE, HalfDone
 from console.engine.leftovers import Build, Detach, Index, Rebuild, Work
 from console.engine.locking import (
     Limits,
@@ -27,7 +28,7 @@ from console.engine.locking import (
     stand_aside,
 )
 from console.engine.session import Session
-from console.engine.words import NEVER_MADE, failed, words_of
+from console.engine.words import failed, words_of
 from console.errors import StepFailed
 from console.journal import runs
 from console.journal.connect import LOCK_TIMEOUT, Conn
@@ -51,7 +52,7 @@ class _Job:
     place: Place
     piece: Piece
     limits: Limits
-    partial: bool
+    partial: HalfDone | None
     node: Any
     work: Work
     status: str
@@ -103,7 +104,7 @@ class _Job:
         runs.statement_waits(self.conn, self.place, self.piece.ordinal, tally.waited_ms, tally.attempts)
 
 
-def run_alone(session: Session, place: Place, piece: Piece, limits: Limits, *, partial: bool) -> None:
+def run_alone(session: Session, place: Place, piece: Piece, limits: Limits, *, partial: HalfDone | None) -> None:
     """Run the statement until it is done, or known not to be.
 
     A concurrent build has a lock_timeout of its own: it blocks nobody while it waits for older transactions, and a
@@ -187,7 +188,7 @@ def _attempt(job: _Job) -> bool | None:
     except (*_GONE_ALREADY, *NEVER_MADE) as error:
         if job.unsure and kind.startswith("drop") and isinstance(error, _GONE_ALREADY):
             return False
-        if job.partial:
+        if job.partial and job.partial.covers(job.piece.sql):
             return None
         raise
     except _THERE_ALREADY:

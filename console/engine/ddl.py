@@ -6,11 +6,12 @@ import time
 
 import psycopg
 
+from console.engine import half_done
 from console.engine.alone import run_alone
-from console.engine.derive import raw
-from console.engine.locking import Limits, Tally, run_in_transaction, short
+from console.engine.half_done import HalfDone
+from console.engine.locking import Limits, Tally, run_in_transaction
 from console.engine.session import LOST, Session
-from console.engine.words import NEVER_MADE, failed, words_of
+from console.engine.words import failed, words_of
 from console.errors import StepFailed
 from console.journal import runs
 from console.journal.connect import Conn
@@ -21,11 +22,11 @@ LOSSES = 6  # connections lost in one and the same statement: it may be what end
 
 
 def run_pieces(
-    session: Session, place: Place, pieces: tuple[Piece, ...], limits: Limits, *, partial: bool = False
+    session: Session, place: Place, pieces: tuple[Piece, ...], limits: Limits, *, partial: HalfDone | None = None
 ) -> None:
     """Run a file's statements in order, skipping those already done; groups run in one transaction.
 
-    ``partial``: the way back of a task that stopped half-way; what was never made is passed over.
+    ``partial``: the way back of a task that stopped half-way, and what of it was not done.
     Raises StepFailed with the task's state known.
     """
     for group in _groups(pieces):
@@ -76,18 +77,27 @@ def _groups(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
     return groups
 
 
-def _run_group(session: Session, place: Place, pieces: list[Piece], limits: Limits, *, partial: bool) -> None:
+def _run_group(
+    session: Session, place: Place, pieces: list[Piece], limits: Limits, *, partial: HalfDone | None
+) -> None:
     for piece in pieces:
         runs.statement_begun(session.conn, place, piece.ordinal, piece.sql)
     tally = Tally()
+    became: dict[int, str] = {}
 
     def work(conn: Conn) -> None:
         for piece in pieces:
             start = time.monotonic()
-            conn.execute(raw(piece.sql))
+            became[piece.ordinal] = half_done.execute(conn, piece, partial)
             ms = (time.monotonic() - start) * 1000
             runs.statement_status(
-                conn, place, piece.ordinal, "done", ms=ms, lock_wait_ms=tally.waited_ms, attempts=tally.attempts
+                conn,
+                place,
+                piece.ordinal,
+                became[piece.ordinal],
+                ms=ms,
+                lock_wait_ms=tally.waited_ms,
+                attempts=tally.attempts,
             )
 
     def waiting(tally: Tally) -> None:
@@ -97,13 +107,6 @@ def _run_group(session: Session, place: Place, pieces: list[Piece], limits: Limi
     what = words_of(pieces[0])
     try:
         run_in_transaction(session, place.task_id, what, limits, work, tally, waiting)
-    except NEVER_MADE as error:
-        if not partial:
-            raise failed(session, place, pieces, error) from None
-        for piece in pieces:
-            runs.statement_status(session.conn, place, piece.ordinal, "skipped", error=short(error))
-        session.event("ddl", f"passed over, never made: {what}", task_id=place.task_id)
-        return
     except StepFailed as error:
         for piece in pieces:
             runs.statement_status(
@@ -116,4 +119,7 @@ def _run_group(session: Session, place: Place, pieces: list[Piece], limits: Limi
             raise
         raise failed(session, place, pieces, error) from None
     waited = f" after {tally.attempts} attempts" if tally.attempts > 1 else ""
+    for piece in pieces:
+        if became.get(piece.ordinal) == "skipped":
+            session.event("ddl", f"passed over, never made: {words_of(piece)}", task_id=place.task_id)
     session.event("ddl", f"{what}: {tally.ms:.0f} ms{waited}", task_id=place.task_id)

@@ -11,6 +11,7 @@ from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
 from console.engine.ddl import run_pieces
+from console.engine.half_done import HalfDone, half_done
 from console.engine.session import Session, retry_lost
 from console.errors import FerryError
 from console.journal import runs
@@ -56,12 +57,20 @@ def _forward(exports: Path) -> dict[Kind, Callable[[Session, Task, TaskRow], Non
 
 
 def _run_file(
-    session: Session, task: Task, row: TaskRow, direction: str, file: SourceFile | None, *, half_done: bool = False
+    session: Session, task: Task, row: TaskRow, direction: str, file: SourceFile | None, *, half: HalfDone | None = None
 ) -> None:
     if file is None:
         return
     pieces = split(file.text, file.path)
-    run_pieces(session, Place(session.run_id, task.id, row.round, direction), pieces, limits(task), partial=half_done)
+    run_pieces(session, Place(session.run_id, task.id, row.round, direction), pieces, limits(task), partial=half)
+
+
+def _half_done(session: Session, task: Task, row: TaskRow) -> HalfDone | None:
+    """What was not done of a task that is taken back before it was complete."""
+    if row.status is TaskStatus.COMPLETED or task.file is None:
+        return None
+    done = runs.statements(session.conn, Place(session.run_id, task.id, row.round, "up"))
+    return half_done(split(task.file.text, task.file.path), done)
 
 
 def _backfill(session: Session, task: Task, row: TaskRow) -> None:
@@ -100,7 +109,7 @@ def _gate(session: Session, task: Task) -> None:
 def take_back(session: Session, task: Task, row: TaskRow, *, even_if_lost: bool) -> None:
     """Undo the task, also one that stopped half-way; may be called again after any interruption."""
     if task.kind is Kind.SQL:
-        _run_file(session, task, row, "down", task.down, half_done=row.status is not TaskStatus.COMPLETED)
+        _run_file(session, task, row, "down", task.down, half=_half_done(session, task, row))
         return
     back: dict[Kind, Callable[[], None]] = {
         Kind.SYNC: lambda: dual_write.sync_off(session, task, accept=even_if_lost),

@@ -12,13 +12,6 @@ from console.journal.runs import Place
 from console.sql.split import Piece
 from console.text import plain, shorten
 
-NEVER_MADE = (
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedObject,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.UndefinedFunction,
-    psycopg.errors.InvalidSchemaName,
-)
 ROLLED_BACK = "It was rolled back; the statements before it stand."
 
 
