@@ -112,7 +112,9 @@ class Previews:
     def _words(self, task: Task) -> str:
         mappings = [self.plan.mapping(id_) for id_ in task.mappings]
         old, new = ", ".join(str(m.old) for m in mappings), ", ".join(str(m.new) for m in mappings)
-        source, target = (old, new) if task.direction is Direction.FORWARD else (new, old)
+        source, target = (new, old) if task.direction is Direction.REVERSE else (old, new)
+        if task.direction is Direction.BOTH:
+            source, target = f"{old} or {new}", "the other side"
         words = _WORDS[task.kind].format(
             file=task.file.path if task.file else "", source=source, target=target, old=old, leads=task.leads.value,
             quiet=task.quiet_seconds, archive=self.plan.archive_schema, question=task.question,

@@ -120,8 +120,8 @@ def _claims(q: Question) -> list[tuple[str, str]]:
     spelled = derive.spellings(q.mapping)
     found = []
     for old, expression in q.mapping.back:
-        alias, _, name = expression.replace('"', "").strip().partition(".")
-        as_it_is = alias == "n" and there.get(name, "").replace('"', "").strip() == f"o.{old}"
+        alias, name = derive.plain(expression)
+        as_it_is = alias == "n" and derive.plain(there.get(name, "")) == ("o", old)
         if old not in spelled and not (as_it_is and q.old_type(old).type == q.new_type(name).type):
             found.append((old, expression))
     return found
@@ -136,9 +136,7 @@ def _back_source(q: Question, new: Composed) -> Composed:
 
 def _back_join(q: Question, name: str) -> Composed:
     lookup = next(lookup for lookup in q.mapping.lookups if lookup.name == name)
-    resolved = next(
-        (new for new, expr in q.mapping.columns if expr.replace('"', "").strip() == f"{name}.{lookup.gives}"), None
-    )
+    resolved = next((new for new, expr in q.mapping.columns if derive.plain(expr) == (name, lookup.gives)), None)
     gives = sql.Identifier(lookup.gives)
     return sql.SQL(
         "LEFT JOIN (SELECT DISTINCT ON (r.{gives}) r.* FROM {rel} r WHERE r.{canonical}) {name} ON {on}"

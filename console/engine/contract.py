@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from console.engine import sync
+from console.engine import naming, sync
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
 from console.engine.locking import Limits, run_in_transaction
@@ -57,7 +57,7 @@ def _users(conn: Conn, relation: TableName) -> list[OtherSession]:
 
 def _writes(conn: Conn, mapping: Mapping, side: str) -> int:
     """The applications' own writes to a side so far."""
-    counter = sync.write_counter(mapping, side)
+    counter = naming.write_counter(mapping, side)
     if conn.execute("SELECT to_regclass(%s)", (counter.as_string(None),)).fetchone() == (None,):
         return 0
     row = conn.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(counter)).fetchone()
@@ -129,9 +129,9 @@ def _move(session: Session, task: Task, mapping: Mapping, source: TableName, goa
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(source)))
         conn.execute(set_schema(source, goal))
         facts = mapping_facts(conn, mapping, session.plan.archive_schema)
-        for direction in Direction:
-            if synced(conn, mapping, direction, goal):
-                for statement in sync.functions(mapping, facts, direction, goal):
+        for way in Direction.BOTH.ways:
+            if synced(conn, mapping, way, goal):
+                for statement in sync.functions(mapping, facts, way, goal):
                     conn.execute(statement)
         conn.execute(
             "UPDATE pgferry.lead SET retired = %s WHERE mapping = %s",
@@ -145,12 +145,16 @@ def _move(session: Session, task: Task, mapping: Mapping, source: TableName, goa
 
 
 def synced(conn: Conn, mapping: Mapping, direction: Direction, old: TableName) -> bool:
-    owner = old if direction is Direction.FORWARD else mapping.new
-    row = conn.execute(
-        "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s",
-        (table(owner).as_string(None), f"zz_pgferry_{direction.value}"),
+    """Whether the triggers of the direction (of both, for BOTH) are there."""
+    found = conn.execute(
+        "SELECT count(*) FROM unnest(%s::text[], %s::text[]) w(owner, name) JOIN pg_trigger t"
+        " ON t.tgrelid = to_regclass(w.owner) AND t.tgname = w.name",
+        (
+            [table(sync.source_of(mapping, way, old)).as_string(None) for way in direction.ways],
+            [naming.trigger_text(way) for way in direction.ways],
+        ),
     ).fetchone()
-    return bool(row and row[0])
+    return bool(found and found[0] == len(direction.ways))
 
 
 def _drop_if_empty(conn: Conn, schema: str) -> None:
@@ -204,11 +208,11 @@ def purge(session: Session, task: Task, export_to: Path) -> None:
 
         def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
             conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table(mapping.new)))
-            for direction in Direction:
-                for statement in sync.drop_triggers(mapping, direction, old):
-                    conn.execute(statement)
-                for statement in sync.drop_functions(mapping, direction):
-                    conn.execute(statement)
+            for statement in (
+                *sync.drop_triggers(mapping, Direction.BOTH, old),
+                *sync.drop_functions(mapping, Direction.BOTH),
+            ):
+                conn.execute(statement)
             _keep_sequences(conn, old, mapping.new)
             conn.execute(sql.SQL("DROP TABLE {}").format(table(old)))
             _drop_if_empty(conn, old.schema)

@@ -16,6 +16,7 @@ from console.engine.copy import CopyStatement, Way, large_lookups, row_hash
 from console.engine.derive import table
 from console.engine.facts import MappingFacts
 from console.engine.session import is_lost
+from console.engine.sync import COPYING
 from console.errors import StepFailed
 from console.journal import chunks
 from console.journal.chunks import Chunk, Copy, Key
@@ -48,6 +49,7 @@ SESSION = (
     "SET enable_seqscan = off",
     "SET jit = off",
     "SET max_parallel_workers_per_gather = 0",
+    f"SET {COPYING} = 'on'",  # its rows are not carried back
 )
 
 

@@ -78,7 +78,7 @@ class CopyStatement:
         source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE OF s)").format(table(self.old), mark)
         targets = [name for name, _ in self.mapping.columns]
         text = sql.SQL(
-            "written AS (\n  INSERT INTO {new} AS n ({targets})\n  SELECT {values} FROM ({projection}) pgferry_c\n"
+            "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n  SELECT {values} FROM ({projection}) pgferry_c\n"
             "  WHERE CASE WHEN {good} THEN true ELSE {note} END {conflict}\n  RETURNING {hash} AS h\n)"
         ).format(
             new=table(self.mapping.new),
@@ -102,8 +102,8 @@ class CopyStatement:
         """The facts whose constraints the projection tests. Lengths always: an INSERT cuts trailing blanks off."""
         if way.tested or self.facts is None:
             return self.facts
-        columns = tuple(replace(column, not_null=False) for column in self.facts.new.columns)
-        return replace(self.facts, new=replace(self.facts.new, checks=(), columns=columns))
+        columns = tuple(replace(column, not_null=False, checks=()) for column in self.facts.new.columns)
+        return replace(self.facts, new=replace(self.facts.new, checks=(), foreign_keys=(), columns=columns))
 
     def _conflict(self, way: Way) -> Composed:
         if not way.skip:
@@ -173,7 +173,7 @@ def row_hash(conn: Conn, mapping: Mapping, facts: MappingFacts) -> Composed:
             return plain
         try:
             with conn.transaction():
-                conn.execute(sql.SQL("SELECT hash_record_extended(ROW(NULL::{}), 0)").format(raw(found.type)))
+                conn.execute(sql.SQL("SELECT hash_record_extended(ROW(NULL::{}), 0)").format(raw(found.base)))
         except psycopg.errors.UndefinedFunction:
             return sql.SQL("{}::text").format(plain)
         return plain

@@ -6,12 +6,15 @@ nothing to change and stops, so no loop guard is needed (twelve scenarios where 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from console.engine.facts import MappingFacts, TableFacts
+from console.engine import fit
+from console.engine.facts import Kind, MappingFacts, TableFacts
+from console.engine.fit import Test
 from console.errors import PlanError
 from console.plan.model import Lookup, Mapping, TableName
 
@@ -44,6 +47,18 @@ def ands(parts: Iterable[Composed]) -> Composed:
     return sql.SQL(" AND ").join(list(parts))
 
 
+_PLAIN = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*\.\s*(?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))\s*')
+
+
+def plain(expression: str) -> tuple[str, str]:
+    """(alias, column) of an expression that is just a column, as the catalogue spells it; else two empty texts."""
+    found = _PLAIN.fullmatch(expression)
+    if found is None:
+        return "", ""
+    alias, quoted, bare = found.groups()
+    return alias.lower(), quoted.replace('""', '"') if quoted else bare.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPart:
     """Where a new key column comes from: an old column as it is, or a lookup's result."""
@@ -58,8 +73,7 @@ def key_parts(mapping: Mapping) -> tuple[KeyPart, ...]:
     expressions = dict(mapping.columns)
     parts = []
     for name in mapping.new_key:
-        text = expressions[name].replace('"', "").strip()
-        alias, _, rest = text.partition(".")
+        alias, rest = plain(expressions[name])
         lookup = next((lk for lk in mapping.lookups if lk.name == alias and lk.gives == rest), None)
         if alias == "o" and rest in mapping.old_key:
             parts.append(KeyPart(name, old=rest))
@@ -110,80 +124,135 @@ def lookup_join(lookup: Lookup, *, bulk: bool) -> Composed:
     )  # fmt: skip
 
 
-def _size_limits(facts: TableFacts, names: Iterable[str]) -> list[tuple[Composed, str]]:
-    """Conditions under which a value would not fit its column, with the reason."""
-    limits: list[tuple[Composed, str]] = []
-    for name in names:
-        found = facts.column(name)
-        if found is None:
-            continue
-        if found.not_null:
-            limits.append((sql.SQL("{} IS NULL").format(column("x", name)), f"{name} must not be null"))
-        base, _, rest = found.type.partition("(")
-        if base in ("character varying", "character") and rest:
-            length = rest.rstrip(")")
-            limits.append(
-                (
-                    sql.SQL("char_length({}::text) > {}").format(column("x", name), raw(length)),
-                    f"{name} is longer than {length} characters",
-                )
-            )
-    return limits
+def many_to_one(mapping: Mapping) -> bool:
+    """Whether several old rows may stand for one new key (two spellings of a name, say)."""
+    parts = key_parts(mapping)
+    return any(part.lookup for part in parts) or {part.old for part in parts} != set(mapping.old_key)
 
 
-def _refusals(mapping: Mapping, facts: MappingFacts | None) -> Composed:
-    """The CASE that says why the new shape refuses a projected old row ``x``; NULL when it takes it."""
-    whens: list[Composed] = []
-
-    def refuse(condition: Composed, reason: str) -> None:
-        whens.append(sql.SQL("WHEN {} THEN {}").format(condition, sql.Literal(reason)))
-
-    for index, refusal in enumerate(mapping.refuse):
-        refuse(column("x", f"pgferry_refuse_{index}"), refusal.reason)
+def forward_tests(mapping: Mapping, facts: MappingFacts | None) -> tuple[list[Test], list[Test]]:
+    """Why the new shape refuses a projected old row ``x``: told before the values are cast, and after."""
+    first = [
+        Test(column("x", f"pgferry_refuse_{index}"), "P0001", refusal.reason)
+        for index, refusal in enumerate(mapping.refuse)
+    ]
     for lookup in mapping.lookups:
         what = ", ".join(old for _, old in lookup.match)
         counter = column("x", f"pgferry_n_{lookup.name}")
-        refuse(sql.SQL("{} IS NULL").format(counter), f"{what}: nothing matches in {lookup.relation}")
-        refuse(sql.SQL("{} > 1").format(counter), f"{what}: several match in {lookup.relation}")
-    if facts is not None:
-        names = [name for name, _ in mapping.columns]
-        for condition, reason in _size_limits(facts.new, names):
-            refuse(condition, reason)
-        for name, expression in facts.new.checks_over(names):
-            refuse(sql.SQL("({}) IS FALSE").format(raw(expression)), f"constraint {name} of {facts.new.name}")
-    if not whens:
+        first += [
+            Test(sql.SQL("{} IS NULL").format(counter), "P0002", f"{what}: nothing matches in {lookup.relation}"),
+            Test(sql.SQL("{} > 1").format(counter), "P0003", f"{what}: several match in {lookup.relation}"),
+        ]
+    return _with_table(first, facts.new if facts else None, mapping.columns, facts.columns if facts else (), facts)
+
+
+def backward_tests(mapping: Mapping, facts: MappingFacts | None) -> tuple[list[Test], list[Test]]:
+    """Why the old shape refuses a projected new row ``x``: told before the values are cast, and after."""
+    first = [
+        Test(
+            sql.SQL("{} IS DISTINCT FROM 1").format(column("x", f"pgferry_n_{lookup.name}")),
+            "P0002",
+            f"no canonical row in {lookup.relation} leads back",
+        )
+        for lookup in mapping.lookups
+    ]
+    return _with_table(first, facts.old if facts else None, mapping.back, facts.back if facts else (), facts)
+
+
+def _with_table(
+    first: list[Test],
+    goal: TableFacts | None,
+    entries: tuple[tuple[str, str], ...],
+    yields: tuple[tuple[str, Kind], ...],
+    facts: MappingFacts | None,
+) -> tuple[list[Test], list[Test]]:
+    if goal is None or facts is None:
+        return first, []
+    came, names = dict(yields), [name for name, _ in entries]
+    for name in names:
+        found = goal.column(name)
+        if found is not None:
+            first = first + fit.before(found, column("x", name), came.get(name), facts.server)
+    return first, fit.after(goal, names, "x")
+
+
+def state_of(tests: tuple[list[Test], list[Test]], reason: Composed) -> Composed:
+    """The SQLSTATE that belongs to a reason of these tests."""
+    states = {test.reason: test.state for part in tests for test in part}
+    if not states:
+        return sql.SQL("''")
+    whens = [sql.SQL("WHEN {} THEN {}").format(sql.Literal(r), sql.Literal(s)) for r, s in states.items()]
+    return sql.SQL("CASE {} {} ELSE '' END").format(reason, sql.SQL(" ").join(whens))
+
+
+def _case(tests: list[Test]) -> Composed:
+    if not tests:
         return sql.SQL("NULL::text")
+    whens = [sql.SQL("WHEN {} THEN {}").format(test.when, sql.Literal(test.reason)) for test in tests]
     return sql.SQL("CASE {} END").format(sql.SQL(" ").join(whens))
+
+
+def _judged(
+    inner: Composed,
+    others: list[str],
+    tests: tuple[list[Test], list[Test]],
+    goal: TableFacts | None,
+    entries: tuple[tuple[str, str], ...],
+    came: dict[str, Kind],
+    server: int,
+) -> Composed:
+    """The projection ``inner`` with its values in the column's types, and pgferry_reason beside them.
+
+    Values that are of the right type already are judged in one step; else casts come between the tests of what is
+    given and the tests of what is made of it.
+    """
+    found = {name: goal.column(name) if goal else None for name, _ in entries}
+    if not any(c is not None and fit.needs_cast(c, came.get(name)) for name, c in found.items()):
+        return sql.SQL("SELECT x.*, {} AS pgferry_reason FROM ({}) x").format(_case(tests[0] + tests[1]), inner)
+    items = []
+    for name, c in found.items():
+        value = column("x", name)
+        if c is not None and fit.needs_cast(c, came.get(name)):
+            value = sql.SQL("{} AS {}").format(fit.cast(c, value, came.get(name), server), sql.Identifier(name))
+        items.append(value)
+    items += [column("x", name) for name in others]
+    return sql.SQL(
+        "SELECT x.*, coalesce(x.pgferry_unfit, {after}) AS pgferry_reason FROM (SELECT {items}, {before} AS pgferry_unfit"
+        " FROM ({inner}) x) x"
+    ).format(after=_case(tests[1]), items=commas(items), before=_case(tests[0]), inner=inner)
 
 
 def forward(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, bulk: bool) -> Composed:
     """SELECT over old rows (``source`` is a FROM item that is given the alias ``o``).
 
-    Yields the new columns by name, pgferry_old_<i> (the old key), pgferry_canonical, pgferry_source (the old
-    row itself) and pgferry_reason (NULL when the new shape takes the row).
+    Yields the new columns by name (in their columns' types, when the facts are known), pgferry_old_<i> (the old key),
+    pgferry_canonical, pgferry_source (the old row itself) and pgferry_reason (NULL when the new shape takes the row).
     ``bulk`` joins whole lookups (hash joins), else each row probes them.
     """
-    items: list[Composed] = [
-        sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.columns
-    ]
-    items += [
-        sql.SQL("{} AS {}").format(column("o", name), sql.Identifier(f"pgferry_old_{i}"))
-        for i, name in enumerate(mapping.old_key)
-    ]
-    items += [
-        sql.SQL("{}.pgferry_n AS {}").format(raw(lk.name), sql.Identifier(f"pgferry_n_{lk.name}"))
-        for lk in mapping.lookups
-    ]
-    items += [
-        sql.SQL("({}) AS {}").format(raw(refusal.when), sql.Identifier(f"pgferry_refuse_{i}"))
-        for i, refusal in enumerate(mapping.refuse)
-    ]
+    hidden = facts is not None and facts.old.column("o") is not None  # a bare o would be that column
+    if hidden:
+        source = sql.SQL("(SELECT pgferry_z.*, pgferry_z AS pgferry_row FROM {} pgferry_z)").format(source)
     canonical = [sql.SQL("coalesce({}, false)").format(column(lk.name, lk.canonical)) for lk in mapping.lookups]
-    items.append(sql.SQL("({}) AS pgferry_canonical").format(ands(canonical) if canonical else sql.SQL("true")))
-    items.append(sql.SQL("o AS pgferry_source"))
-    joins = sql.SQL(" ").join([lookup_join(lk, bulk=bulk) for lk in mapping.lookups])
-    return sql.SQL("SELECT x.*, {reason} AS pgferry_reason FROM (SELECT {items} FROM {source} o {joins}) x").format(
-        reason=_refusals(mapping, facts), items=commas(items), source=source, joins=joins
+    others: list[tuple[str, Composed]] = [
+        *((f"pgferry_old_{i}", column("o", name)) for i, name in enumerate(mapping.old_key)),
+        *((f"pgferry_n_{lk.name}", sql.SQL("{}.pgferry_n").format(raw(lk.name))) for lk in mapping.lookups),
+        *((f"pgferry_refuse_{i}", sql.SQL("({})").format(raw(r.when))) for i, r in enumerate(mapping.refuse)),
+        ("pgferry_canonical", sql.SQL("({})").format(ands(canonical) if canonical else sql.SQL("true"))),
+        ("pgferry_source", raw("o.pgferry_row" if hidden else "o")),
+    ]
+    items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.columns]
+    items += [sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in others]
+    inner = sql.SQL("SELECT {} FROM {} o {}").format(
+        commas(items), source, sql.SQL(" ").join([lookup_join(lk, bulk=bulk) for lk in mapping.lookups])
+    )
+    return _judged(
+        inner,
+        [name for name, _ in others],
+        forward_tests(mapping, facts),
+        facts.new if facts else None,
+        mapping.columns,
+        dict(facts.columns) if facts else {},
+        facts.server if facts else 0,
     )
 
 
@@ -215,10 +284,10 @@ def preimage(mapping: Mapping, old: TableName, key: dict[str, Composed]) -> Comp
 
 def back_lookups(mapping: Mapping) -> Composed:
     """The joins that give each lookup's canonical row for a new row ``n``."""
-    expressions = {expr.replace('"', "").strip(): name for name, expr in mapping.columns}
+    expressions = {plain(expr): name for name, expr in mapping.columns}
     joins: list[Composed] = []
     for lookup in mapping.lookups:
-        name = expressions.get(f"{lookup.name}.{lookup.gives}")
+        name = expressions.get((lookup.name, lookup.gives))
         if name is None:
             raise PlanError(f"Mapping {mapping.id}: no new column holds {lookup.name}.{lookup.gives}; no way back.")
         joins.append(
@@ -241,37 +310,47 @@ def spellings(mapping: Mapping) -> dict[str, str]:
 
     While that stays the same an old row keeps its own spelling; the canonical one is for rows that are new to it.
     """
-    expressions = {expr.replace('"', "").strip(): name for name, expr in mapping.columns}
-    back = {name: expr.replace('"', "").strip() for name, expr in mapping.back}
+    expressions = {plain(expr): name for name, expr in mapping.columns}
+    back = {name: plain(expr) for name, expr in mapping.back}
     found = {}
     for lookup in mapping.lookups:
-        resolved = expressions.get(f"{lookup.name}.{lookup.gives}")
+        resolved = expressions.get((lookup.name, lookup.gives))
         for theirs, old in lookup.match:
-            if resolved is not None and back.get(old) == f"{lookup.name}.{theirs}":
+            if resolved is not None and back.get(old) == (lookup.name, theirs):
                 found[old] = resolved
     return found
 
 
 def backward(mapping: Mapping, facts: MappingFacts | None, where: Composed) -> Composed:
     """SELECT over new rows ``n`` that meet ``where``: the old columns by name and pgferry_reason (why old refuses)."""
+    counters = [(f"pgferry_n_{k.name}", sql.SQL("{}.pgferry_n").format(raw(k.name))) for k in mapping.lookups]
     items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.back]
-    items += [sql.SQL("{}.pgferry_n AS {}").format(raw(k.name), raw(f"pgferry_n_{k.name}")) for k in mapping.lookups]
-    whens: list[Composed] = []
-    for lookup in mapping.lookups:
-        reason = f"no canonical row in {lookup.relation} leads back"
-        whens.append(
-            sql.SQL("WHEN {} IS DISTINCT FROM 1 THEN {}").format(
-                column("x", f"pgferry_n_{lookup.name}"), sql.Literal(reason)
-            )
-        )
-    if facts is not None:
-        conditions = _size_limits(facts.old, [name for name, _ in mapping.back])
-        conditions += [
-            (sql.SQL("({}) IS FALSE").format(raw(expression)), f"constraint {name} of {facts.old.name}")
-            for name, expression in facts.old.checks_over([n for n, _ in mapping.back])
-        ]
-        whens += [sql.SQL("WHEN {} THEN {}").format(c, sql.Literal(reason)) for c, reason in conditions]
-    reason_sql = sql.SQL("CASE {} END").format(sql.SQL(" ").join(whens)) if whens else sql.SQL("NULL::text")
-    return sql.SQL("SELECT x.*, {} AS pgferry_reason FROM (SELECT {} FROM {} n {} WHERE {}) x").format(
-        reason_sql, commas(items), table(mapping.new), back_lookups(mapping), where
+    items += [sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in counters]
+    inner = sql.SQL("SELECT {} FROM {} n {} WHERE {}").format(
+        commas(items), table(mapping.new), back_lookups(mapping), where
+    )
+    return _judged(
+        inner,
+        [name for name, _ in counters],
+        backward_tests(mapping, facts),
+        facts.old if facts else None,
+        mapping.back,
+        dict(facts.back) if facts else {},
+        facts.server if facts else 0,
+    )
+
+
+def differ(left: str, right: str, names: Iterable[str], goal: TableFacts | None) -> Composed:
+    """Whether two rows differ in these columns, byte for byte: types without equality (json, xml, point) and equal
+    values of different looks (1.0 and 1.00, -0 and 0, letters of a collation that ignores case) are told apart.
+
+    Domains are compared as the types below them: both sides must be of the same types.
+    """
+    pairs = []
+    for name in names:
+        found = goal.column(name) if goal else None
+        as_base = sql.SQL("::{}").format(raw(found.base)) if found is not None and found.base != found.type else raw("")
+        pairs.append((column(left, name) + as_base, column(right, name) + as_base))
+    return sql.SQL("pg_catalog.record_image_ne(ROW({}), ROW({}))").format(
+        commas(a for a, _ in pairs), commas(b for _, b in pairs)
     )

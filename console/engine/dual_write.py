@@ -31,19 +31,20 @@ def sync_on(session: Session, task: Task) -> None:
             )
 
         def barrier(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
-            if not synced(conn, mapping, task.direction, old):
-                for statement in sync.triggers(mapping, task.direction, old):
-                    conn.execute(statement)
+            for way in task.direction.ways:
+                if not synced(conn, mapping, way, old):
+                    for statement in sync.triggers(mapping, way, old):
+                        conn.execute(statement)
 
         run_in_transaction(session, task.id, f"functions for {mapping.id}", limits(task), functions)
         run_in_transaction(session, task.id, f"triggers on {mapping.id}", limits(task), barrier)
-        if task.direction is Direction.REVERSE:
+        if Direction.REVERSE in task.direction.ways:
             way_back.retry_rejects(session, mapping, facts)
-        arrow = (
-            f"{mapping.old} to {mapping.new}"
-            if task.direction is Direction.FORWARD
-            else f"{mapping.new} to {mapping.old}"
-        )
+        arrow = {
+            Direction.FORWARD: f"{mapping.old} to {mapping.new}",
+            Direction.REVERSE: f"{mapping.new} to {mapping.old}",
+            Direction.BOTH: f"{mapping.old} to {mapping.new} and back",
+        }[task.direction]
         session.event("ddl", f"every write is now carried from {arrow}", task_id=task.id)
     runs.task_note(session.conn, session.run_id, task.id, "triggers on")
 
@@ -55,8 +56,8 @@ def sync_off(session: Session, task: Task, *, accept: bool) -> None:
     after carrying back what only it holds.
     """
     mappings = tuple(reversed(session.mappings(task.mappings)))
-    if task.direction is Direction.REVERSE:
-        on = tuple(m for m in mappings if synced(session.conn, m, task.direction, m.old))
+    if Direction.REVERSE in task.direction.ways:
+        on = tuple(m for m in mappings if synced(session.conn, m, Direction.REVERSE, m.old))
         if on:
             wait_quiet(session, task, on, "new", PARTING_QUIET_S, PARTING_LIMIT_S)
     for mapping in mappings:
@@ -69,12 +70,12 @@ def sync_off(session: Session, task: Task, *, accept: bool) -> None:
         def rest(conn: Conn, mapping: Mapping = mapping) -> None:
             for statement in sync.drop_functions(mapping, task.direction):
                 conn.execute(statement)
-            if task.direction is Direction.FORWARD:
+            if Direction.FORWARD in task.direction.ways:
                 conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.recheck WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.lead WHERE mapping = %s", (mapping.id,))
 
-        if task.direction is Direction.FORWARD and synced(session.conn, mapping, task.direction, old):
+        if Direction.FORWARD in task.direction.ways and synced(session.conn, mapping, Direction.FORWARD, old):
             way_back.empty(session, task, mapping, complete=False, forward_off=True, accept=accept)
         else:
             run_in_transaction(session, task.id, f"triggers off {mapping.id}", limits(task), work)

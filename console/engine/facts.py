@@ -1,23 +1,48 @@
-"""What the catalogue says of a mapping's tables: columns, constraints, and what would hide rows from a trigger."""
+"""What the catalogue says of a mapping's tables: columns and their types, keys, constraints, and how big they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
+from psycopg import sql
+
+from console.engine import catalogue
+from console.engine.catalogue import ForeignKey
 from console.errors import PlanError, Refused
 from console.journal.connect import Conn
 from console.plan.model import Mapping, TableName
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """A type without its domains: what values are compared and cast as. ``typmod`` is -1 without a modifier."""
+
+    oid: int
+    typmod: int
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its type as SQL writes it, and what it demands."""
+    """A column: its type as SQL writes it, and what it demands.
+
+    ``base`` is the type below its domains, as SQL writes it; ``checks`` are the domains' own, over ``VALUE``.
+    ``identity`` is ``a`` (always), ``d`` (by default) or empty. ``loose`` says that equal keys may differ in
+    their characters (a nondeterministic collation).
+    """
 
     name: str
     type: str
     not_null: bool
     generated: bool
+    identity: str
+    base: str
+    kind: Kind
+    enum: bool
+    loose: bool
+    checks: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +50,17 @@ class TableFacts:
     """A table as it stands. ``checks`` are (constraint, expression over bare column names, the columns).
 
     ``more_unique`` is true when a second unique or an exclusion constraint, or a trigger of the application,
-    could refuse a row in a way that no expression foretells.
+    could refuse a row in a way that no expression foretells; ``referenced`` when other tables refer to it.
     """
 
     name: TableName
     columns: tuple[Column, ...]
     checks: tuple[tuple[str, str, tuple[str, ...]], ...]
     unique_keys: tuple[tuple[str, ...], ...]
+    foreign_keys: tuple[ForeignKey, ...]
     more_unique: bool
+    referenced: bool
+    partitioned: bool
     row_security: bool
     rows: int
     bytes: int
@@ -50,60 +78,74 @@ class TableFacts:
         known = set(names)
         return [(name, expression) for name, expression, columns in self.checks if known.issuperset(columns)]
 
+    def references_over(self, names: Iterable[str]) -> list[ForeignKey]:
+        """The foreign keys that need no other columns than ``names``."""
+        known = set(names)
+        return [key for key in self.foreign_keys if known.issuperset(key.columns)]
+
 
 @dataclass(frozen=True, slots=True)
 class MappingFacts:
-    """Both tables of a mapping as they stand; ``old.name`` may be in the archive schema."""
+    """Both tables of a mapping as they stand; ``old.name`` may be in the archive schema.
+
+    ``columns`` and ``back``: what the mapping's expressions yield, by the name of the column they fill.
+    ``server`` is the major version.
+    """
 
     old: TableFacts
     new: TableFacts
+    columns: tuple[tuple[str, Kind], ...] = ()
+    back: tuple[tuple[str, Kind], ...] = ()
+    server: int = 13
+
+
+@contextmanager
+def plain_names(conn: Conn) -> Iterator[None]:
+    """Within: names are printed with their schema, as functions with a pinned search_path need them."""
+    with conn.transaction():
+        row = conn.execute("SELECT current_setting('search_path')").fetchone()
+        conn.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+        yield
+        conn.execute("SELECT set_config('search_path', %s, true)", (row[0] if row else "",))
 
 
 def table_facts(conn: Conn, table: TableName) -> TableFacts | None:
     """The table's facts, None when it does not exist. ``rows`` is the planner's estimate."""
-    row = conn.execute(
-        "SELECT c.oid, (c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))"
-        " AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user)),"
-        " greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)"
-        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')",
-        (table.schema, table.name),
-    ).fetchone()
+    with plain_names(conn):
+        return _table_facts(conn, table)
+
+
+def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
+    row = conn.execute(catalogue.TABLE, (table.schema, table.name)).fetchone()
     if row is None:
         return None
-    oid, hidden, rows, size = row
-    columns = conn.execute(
-        "SELECT attname, format_type(atttypid, atttypmod), attnotnull, attgenerated <> ''"
-        " FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        (oid,),
-    ).fetchall()
-    checks = conn.execute(
-        "SELECT conname, pg_get_expr(conbin, conrelid), ARRAY(SELECT attname::text FROM pg_attribute"
-        " WHERE attrelid = conrelid AND attnum = ANY (conkey)) FROM pg_constraint WHERE conrelid = %s"
-        " AND contype = 'c' ORDER BY conname",
-        (oid,),
-    ).fetchall()
-    uniques = conn.execute(
-        "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey[:i.indnkeyatts - 1]) WITH ORDINALITY k(n, o)"
-        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n ORDER BY k.o), i.indpred IS NULL"
-        " AND i.indexprs IS NULL AND i.indimmediate AND i.indisvalid, i.indisexclusion OR i.indisunique"
-        " FROM pg_index i WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion)",
-        (oid,),
-    ).fetchall()
-    triggers = conn.execute(
-        "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s AND NOT tgisinternal AND tgname NOT LIKE 'zz\\_pgferry%%'",
-        (oid,),
-    ).fetchone()
+    oid, hidden, rows, size, kind = row
+    checks = conn.execute(catalogue.CHECKS, (oid,)).fetchall()
+    uniques = conn.execute(catalogue.UNIQUES, (oid,)).fetchall()
+    triggers = conn.execute(catalogue.TRIGGERS, (oid,)).fetchone()
     return TableFacts(
         name=table,
-        columns=tuple(Column(*column) for column in columns),
+        columns=tuple(_column(*column) for column in conn.execute(catalogue.COLUMNS, (oid,)).fetchall()),
         checks=tuple((name, expression, tuple(names)) for name, expression, names in checks),
-        unique_keys=tuple(tuple(names) for names, usable, _ in uniques if usable),
+        unique_keys=tuple(tuple(names) for names, usable in uniques if usable),
+        foreign_keys=catalogue.foreign_keys(conn, oid),
         more_unique=len(uniques) > 1 or bool(triggers and triggers[0]),
+        referenced=bool(triggers and triggers[1]),
+        partitioned=kind == "p",
         row_security=bool(hidden),
         rows=rows,
         bytes=size,
     )
+
+
+def _column(
+    name: str, type_: str, not_null: bool, generated: bool, identity: str, base: str, oid: int, typmod: int,
+    enum: bool, loose: bool, checks: list[list[str]],
+) -> Column:  # fmt: skip
+    return Column(
+        name, type_, not_null, generated, identity, base, Kind(oid, typmod), enum, loose,
+        tuple((constraint, expression) for constraint, expression in checks),
+    )  # fmt: skip
 
 
 def archived(table: TableName, archive_schema: str) -> TableName:
@@ -114,7 +156,7 @@ def archived(table: TableName, archive_schema: str) -> TableName:
 def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str, *, keys_unique: bool = True) -> MappingFacts:
     """Both tables' facts, the old one also where it was retired to. ``keys_unique``: they must be guaranteed.
 
-    Raises PlanError for a table, column or key that is not there, Refused where row-level security
+    Raises PlanError for a table, column, key or expression that cannot work, Refused where row-level security
     would hide rows from the triggers.
     """
     old = table_facts(conn, mapping.old) or table_facts(conn, archived(mapping.old, archive_schema))
@@ -124,7 +166,8 @@ def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str, *, keys_uni
             raise PlanError(
                 f"Mapping {mapping.id}: table {name} is not in this database.",
                 state="Nothing was changed.",
-                do="Check the database you are connected to and the table names in plan.toml.",
+                do="Check the database you are connected to and the table names in plan.toml (views and foreign "
+                "tables cannot be mapped).",
             )
     assert old is not None
     assert new is not None
@@ -132,18 +175,83 @@ def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str, *, keys_uni
         (old, [n for n, _ in mapping.back], mapping.old_key, "back"),
         (new, [n for n, _ in mapping.columns], mapping.new_key, "columns"),
     ):
-        missing = [name for name in names if facts.column(name) is None]
-        if missing:
-            raise PlanError(f"Mapping {mapping.id}, {what}: {facts.name} has no column {missing[0]}.")
-        if keys_unique and not facts.guarantees(key):
+        _check_columns(mapping, facts, names, what)
+        _check_key(mapping, facts, key, unique=keys_unique)
+    return MappingFacts(
+        old,
+        new,
+        columns=_yields(conn, mapping, old.name, "o", mapping.columns, "columns"),
+        back=_yields(conn, mapping, new.name, "n", mapping.back, "back"),
+        server=conn.info.server_version // 10000,
+    )
+
+
+def _check_columns(mapping: Mapping, facts: TableFacts, names: list[str], what: str) -> None:
+    key = mapping.old_key if what == "back" else mapping.new_key
+    where = f"Mapping {mapping.id}, {what}"
+    for name in names:
+        column = facts.column(name)
+        if column is None:
+            raise PlanError(f"{where}: {facts.name} has no column {name}.")
+        if column.generated:
             raise PlanError(
-                f"Mapping {mapping.id}: {facts.name} has no immediate unique index on ({', '.join(key)}).",
-                do="Declare a key that the table guarantees, or create the index in an earlier task.",
+                f"{where}: {facts.name} generates its column {name} itself.",
+                do=f"Leave {name} out of [mapping.{what}]; the server fills it.",
             )
-        if facts.row_security:
-            raise Refused(
-                f"Row-level security on {facts.name} would hide rows from the triggers.",
-                state="Nothing was changed.",
-                do="Run as the table's owner without FORCE ROW LEVEL SECURITY, or as a role with BYPASSRLS.",
+        if column.identity == "a" and name not in key:
+            raise PlanError(
+                f"{where}: {name} of {facts.name} is GENERATED ALWAYS AS IDENTITY, so no UPDATE can ever carry it.",
+                do=f"ALTER TABLE {facts.name} ALTER COLUMN {name} SET GENERATED BY DEFAULT, until the old table is gone.",
             )
-    return MappingFacts(old, new)
+
+
+def _check_key(mapping: Mapping, facts: TableFacts, key: tuple[str, ...], *, unique: bool) -> None:
+    if unique and not facts.guarantees(key):
+        raise PlanError(
+            f"Mapping {mapping.id}: {facts.name} has no immediate unique index on ({', '.join(key)}).",
+            do="Declare a key that the table guarantees (a deferrable constraint cannot serve), or create the index in "
+            "an earlier task.",
+        )
+    nullable = next((c for name in key if (c := facts.column(name)) is not None and not c.not_null), None)
+    if unique and nullable is not None:
+        raise PlanError(
+            f"Mapping {mapping.id}: the key column {nullable.name} of {facts.name} may be NULL, and NULL equals nothing.",
+            do="Declare a key of NOT NULL columns.",
+        )
+    if facts.row_security:
+        raise Refused(
+            f"Row-level security on {facts.name} would hide rows from the triggers.",
+            state="Nothing was changed.",
+            do="Run as the table's owner without FORCE ROW LEVEL SECURITY, or as a role with BYPASSRLS.",
+        )
+
+
+def _yields(
+    conn: Conn, mapping: Mapping, source: TableName, alias: str, entries: tuple[tuple[str, str], ...], what: str
+) -> tuple[tuple[str, Kind], ...]:
+    """What the expressions yield, asked of the server without reading a row, under the functions' search_path."""
+    relations = [(source, alias), *((lookup.relation, lookup.name) for lookup in mapping.lookups)]
+    query = sql.SQL("SELECT {} FROM {} WHERE false").format(
+        sql.SQL(", ").join(sql.SQL("({})").format(sql.SQL(expression)) for _, expression in entries),
+        sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(relation.schema, relation.name), sql.SQL(name))
+            for relation, name in relations
+        ),
+    )
+    schemas = dict.fromkeys(name.schema for name in (mapping.old, mapping.new, *(k.relation for k in mapping.lookups)))
+    path = sql.SQL("SELECT set_config('search_path', {}, true)").format(
+        sql.Literal(sql.SQL("pg_catalog, {}").format(sql.SQL(", ").join(map(sql.Identifier, schemas))).as_string(None))
+    )
+    try:
+        with plain_names(conn):
+            conn.execute(path)
+            result = conn.execute(query).pgresult
+    except psycopg.errors.InsufficientPrivilege:  # a reviewer's preview; whoever runs it is asked in ``refusals``
+        return ()
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        raise PlanError(
+            f"Mapping {mapping.id}, {what}: the server does not take an expression: {str(error).splitlines()[0]}.",
+            do="Functions, types and operators outside pg_catalog and the mapping's schemas need their schema's name.",
+        ) from None
+    assert result is not None
+    return tuple((name, Kind(result.ftype(i), result.fmod(i))) for i, (name, _) in enumerate(entries))

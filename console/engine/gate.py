@@ -15,6 +15,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from console.engine.derive import raw, table
+from console.engine.naming import function_name
 from console.plan.model import Mapping, TableName, Writers
 
 Runnable = sql.SQL | sql.Composed
@@ -25,16 +26,16 @@ _SIDES = (("old", "ROW EXCLUSIVE"), ("new", "SHARE"))  # each mode goes with its
 
 def gate(mapping: Mapping) -> sql.Identifier:
     """The mapping's gate: an empty table that is only ever locked."""
-    return sql.Identifier("pgferry", f"{mapping.id}_gate")
+    return function_name(mapping, "gate")
 
 
 def missed(mapping: Mapping) -> sql.Identifier:
     """Counts the transactions that went on without the gate."""
-    return sql.Identifier("pgferry", f"{mapping.id}_gate_missed")
+    return function_name(mapping, "gate_missed")
 
 
 def _function_name(mapping: Mapping, side: str) -> sql.Identifier:
-    return sql.Identifier("pgferry", f"{mapping.id}_{side}_gate")
+    return function_name(mapping, f"{side}_gate")
 
 
 def trigger_name() -> sql.Identifier:

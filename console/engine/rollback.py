@@ -65,7 +65,11 @@ def words(plan: Plan, task: Task) -> str:
     mappings = [plan.mapping(id_) for id_ in task.mappings]
     news, olds = ", ".join(str(m.new) for m in mappings), ", ".join(str(m.old) for m in mappings)
     if task.kind is Kind.SYNC:
-        pairs = f"{olds} to {news}" if task.direction is Direction.FORWARD else f"{news} to {olds}"
+        pairs = {
+            Direction.FORWARD: f"{olds} to {news}",
+            Direction.REVERSE: f"{news} to {olds}",
+            Direction.BOTH: f"{olds} to {news} and back",
+        }[task.direction]
         return f"stop carrying writes from {pairs}"
     return {
         Kind.SQL: f"run {task.down.path}" if task.down else "nothing",
@@ -135,7 +139,7 @@ def _loses(conn: Conn, ids: set[str]) -> tuple[str, ...]:
 def _facts(conn: Conn, plan: Plan, tasks: tuple[Task, ...]) -> tuple[str, ...]:
     facts = []
     for task in tasks:
-        if task.kind is Kind.SYNC and task.direction is Direction.REVERSE:
+        if task.kind is Kind.SYNC and task.direction is not Direction.FORWARD:
             for mapping in (plan.mapping(id_) for id_ in task.mappings):
                 count = contract.writes_through_new(conn, mapping)
                 facts.append(f"{count:,} writes through {mapping.new} are already in {mapping.old}: nothing to copy")

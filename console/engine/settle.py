@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 from console.engine import derive
 from console.engine.derive import ands, column, commas, table
 from console.engine.facts import MappingFacts
+from console.engine.naming import function_name
 from console.engine.session import Session
-from console.engine.sync import function_name
 from console.journal.connect import Conn
 from console.plan.model import Mapping
 

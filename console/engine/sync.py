@@ -5,301 +5,27 @@ from __future__ import annotations
 from psycopg import sql
 
 from console.engine import derive, gate
-from console.engine.derive import Composed, ands, column, commas, raw, table
+from console.engine import sync_parts as parts
+from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
+from console.engine.naming import function_name, trigger_name, write_counter
+from console.engine.sync_rows import SAME, carry_backward, carry_forward, touch_old
 from console.plan.model import Direction, Mapping, TableName
 
-SCHEMA = "pgferry"
 Runnable = sql.SQL | sql.Composed
-_PINS = "SECURITY DEFINER SET search_path = pg_catalog, {path}, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'"
+# The copy marks its transactions with this, so that its rows are not carried back: a row that was deleted in the old
+# table while it was being copied would return.
+COPYING = "pgferry.copying"
+_NOT_COPYING = f"WHEN (current_setting('{COPYING}', true) IS DISTINCT FROM 'on') "
 
 
-def function_name(mapping: Mapping, what: str) -> sql.Identifier:
-    """A function of the sync, in the journal's schema."""
-    return sql.Identifier(SCHEMA, f"{mapping.id}_{what}")
-
-
-def trigger_name(direction: Direction, *, truncate: bool = False) -> sql.Identifier:
-    """``zz_``: fires after the application's own triggers."""
-    return sql.Identifier(f"zz_pgferry_{direction.value}{'_truncate' if truncate else ''}")
-
-
-def write_counter(mapping: Mapping, side: str) -> sql.Identifier:
-    """Counts the applications' own writes to a side (``old`` or ``new``); a sequence: no row, no lock, no wait."""
-    return sql.Identifier(SCHEMA, f"{mapping.id}_{side}_writes")
-
-
-def _arguments(owner: TableName, names: tuple[str, ...]) -> Composed:
-    return commas(
-        sql.SQL("{} {}.{}%TYPE").format(raw(f"k_{i}"), table(owner), sql.Identifier(name))
-        for i, name in enumerate(names)
-    )
-
-
-def _key_values(names: tuple[str, ...]) -> dict[str, Composed]:
-    return {name: raw(f"k_{i}") for i, name in enumerate(names)}
-
-
-def _key_is(alias: str, names: tuple[str, ...]) -> Composed:
-    return ands(sql.SQL("{} = {}").format(column(alias, n), raw(f"k_{i}")) for i, n in enumerate(names))
-
-
-def _function(
-    mapping: Mapping, what: str, arguments: Composed, returns: str, pins: str, body: Composed
-) -> sql.Composed:
-    return sql.SQL(
-        "CREATE OR REPLACE FUNCTION {}({}) RETURNS {} LANGUAGE plpgsql {}\nAS $pgferry$\n{}\n$pgferry$"
-    ).format(function_name(mapping, what), arguments, raw(returns), _pinned(mapping, pins), body)
-
-
-def _pinned(mapping: Mapping, pins: str) -> Composed:
-    if not pins:
-        return raw("")
-    schemas = dict.fromkeys([mapping.old.schema, mapping.new.schema, *(k.relation.schema for k in mapping.lookups)])
-    return sql.SQL(pins).format(path=commas(sql.Identifier(schema) for schema in schemas))
-
-
-def _reject(mapping: Mapping, direction: Direction, key: Composed, row: Composed, reason: Composed) -> Composed:
-    return sql.SQL(
-        "INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, reason) VALUES ({}, {}, {}, {}, {})\n"
-        "      ON CONFLICT (mapping, direction, key) DO UPDATE SET row_data = excluded.row_data,\n"
-        "      reason = excluded.reason, at = excluded.at\n"
-        "      WHERE (r.row_data, r.reason) IS DISTINCT FROM (excluded.row_data, excluded.reason)"
-    ).format(sql.Literal(mapping.id), sql.Literal(direction.value), key, row, reason)
-
-
-def _unreject(mapping: Mapping, direction: Direction, key: Composed) -> Composed:
-    return sql.SQL("DELETE FROM pgferry.reject WHERE mapping = {} AND direction = {} AND key = {}").format(
-        sql.Literal(mapping.id), sql.Literal(direction.value), key
-    )
-
-
-def _guarded(write: Composed, otherwise: Composed, *, risky: bool) -> Composed:
-    """``write``; where the target could refuse for a reason no expression foretells, in a block of its own."""
-    if not risky:
-        return write
-    return sql.SQL(
-        "BEGIN\n      {};\n      EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN\n"
-        "      {};\n      END"
-    ).format(write, otherwise)
-
-
-def _upsert_new(mapping: Mapping) -> Composed:
-    names = [name for name, _ in mapping.columns]
-    rest = [name for name in names if name not in mapping.new_key]
-    action: Composed = sql.SQL("DO NOTHING")
-    if rest:
-        action = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})").format(
-            commas(sql.SQL("{} = excluded.{}").format(sql.Identifier(n), sql.Identifier(n)) for n in rest),
-            commas(column("n", n) for n in rest),
-            commas(column("excluded", n) for n in rest),
-        )
-    return sql.SQL("INSERT INTO {} AS n ({}) VALUES ({})\n      ON CONFLICT ({}) {}").format(
-        table(mapping.new),
-        commas(sql.Identifier(n) for n in names),
-        commas(column("s", n) for n in names),
-        commas(sql.Identifier(n) for n in mapping.new_key),
-        action,
-    )
-
-
-def _old_order(mapping: Mapping) -> Composed:
-    return commas(raw(f"p.pgferry_old_{i}") for i in range(len(mapping.old_key)))
-
-
-def carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
-    """Function: make the new table hold, under one new key, what the old one holds now."""
-    source = derive.forward(mapping, facts, derive.preimage(mapping, old, _key_values(mapping.new_key)), bulk=False)
-    key = derive.projected_key(mapping, "s")
-    row = raw("to_jsonb(s.pgferry_source)")
-    same = sql.Literal("another old row already stands for this key")
-    refused = _reject(mapping, Direction.FORWARD, key, row, sql.SQL("coalesce(s.pgferry_reason, {})").format(same))
-    body = sql.SQL(
-        """DECLARE
-  s record;
-  won boolean := false;
-BEGIN
-  FOR s IN SELECT p.* FROM ({source}) p
-    ORDER BY (p.pgferry_reason IS NULL) DESC, p.pgferry_canonical DESC, {order}
-  LOOP
-    IF s.pgferry_reason IS NULL AND NOT won THEN
-      won := true;
-      {unreject};
-      {upsert};
-    ELSE
-      {reject};
-    END IF;
-  END LOOP;
-  IF NOT won THEN
-    DELETE FROM {new} n WHERE {key_is};
-  END IF;
-END"""
-    ).format(
-        source=source,
-        order=_old_order(mapping),
-        upsert=_guarded(
-            _upsert_new(mapping),
-            _reject(mapping, Direction.FORWARD, key, row, raw("SQLERRM")),
-            risky=facts is not None and facts.new.more_unique,
-        ),
-        unreject=_unreject(mapping, Direction.FORWARD, key),
-        reject=refused,
-        new=table(mapping.new),
-        key_is=_key_is("n", mapping.new_key),
-    )
-    return _function(mapping, "forward", _arguments(mapping.new, mapping.new_key), "void", "", body)
-
-
-def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
-    """Function: an old key was written; find its new key and carry it, or keep its reject."""
-    one = sql.SQL("(SELECT {})").format(
-        commas(sql.SQL("k_{} AS {}").format(raw(str(i)), sql.Identifier(n)) for i, n in enumerate(mapping.old_key))
-    )
-    joins = sql.SQL(" ").join(
-        [derive.lookup_join(p.lookup, bulk=False) for p in derive.key_parts(mapping) if p.lookup is not None]
-    )
-    parts = [
-        column("o", p.old) if p.lookup is None else column(p.lookup.name, p.lookup.gives)
-        for p in derive.key_parts(mapping)
-    ]
-    known = [sql.SQL("{}.pgferry_n = 1").format(raw(p.lookup.name)) for p in derive.key_parts(mapping) if p.lookup]
-    key = sql.SQL("jsonb_build_object({})").format(
-        commas(sql.SQL("{}, k_{}::text").format(sql.Literal(n), raw(str(i))) for i, n in enumerate(mapping.old_key))
-    )
-    where = sql.SQL("(SELECT q.* FROM {} q WHERE {})").format(table(old), _key_is("q", mapping.old_key))
-    body = sql.SQL(
-        """DECLARE
-  t record;
-  s record;
-BEGIN
-  SELECT {parts}, {known} AS known INTO t FROM {one} o {joins};
-  IF t.known THEN
-    PERFORM {carry}({keys});
-    IF gone THEN
-      {unreject};
-    END IF;
-    RETURN;
-  END IF;
-  SELECT p.* INTO s FROM ({source}) p;
-  IF FOUND THEN
-    {reject};
-  ELSE
-    {unreject};
-  END IF;
-END"""
-    ).format(
-        parts=commas(sql.SQL("{} AS k_{}").format(p, raw(str(i))) for i, p in enumerate(parts)),
-        known=sql.SQL("coalesce({}, false)").format(ands(known)) if known else raw("true"),
-        one=one,
-        joins=joins,
-        carry=function_name(mapping, "forward"),
-        keys=commas(raw(f"t.k_{i}") for i in range(len(parts))),
-        unreject=_unreject(mapping, Direction.FORWARD, key),
-        source=derive.forward(mapping, facts, where, bulk=False),
-        reject=_reject(
-            mapping, Direction.FORWARD, key, raw("to_jsonb(s.pgferry_source)"),
-            sql.SQL("coalesce(s.pgferry_reason, {})").format(sql.Literal("not resolved")),
-        ),
-    )  # fmt: skip
-    arguments = sql.SQL("{}, gone boolean").format(_arguments(old, mapping.old_key))
-    return _function(mapping, "touch_old", arguments, "void", "", body)
-
-
-def _back_value(mapping: Mapping, name: str) -> Composed:
-    resolved = derive.spellings(mapping).get(name)
-    if resolved is None:
-        return column("b", name)
-    return sql.SQL("CASE WHEN {} IS NOT DISTINCT FROM {} THEN {} ELSE {} END").format(
-        column("w", resolved), column("d", resolved), column("o", name), column("b", name)
-    )
-
-
-def carry_backward(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
-    """Function: make the old table hold, under one new key, what the new one holds now."""
-    names = [name for name, _ in mapping.columns]
-    back = [name for name, _ in mapping.back]
-    rest = [name for name in back if name not in mapping.old_key]
-    winners = derive.forward(mapping, facts, derive.preimage(mapping, old, _key_values(mapping.new_key)), bulk=False)
-    key = sql.SQL("jsonb_build_object({})").format(
-        commas(sql.SQL("{}, k_{}::text").format(sql.Literal(n), raw(str(i))) for i, n in enumerate(mapping.new_key))
-    )
-    old_is = ands(
-        sql.SQL("{} = w.pgferry_old_{}").format(column("o", n), raw(str(i))) for i, n in enumerate(mapping.old_key)
-    )
-    insert = sql.SQL("INSERT INTO {} AS o ({}) VALUES ({})\n        ON CONFLICT ({}) {}").format(
-        table(old),
-        commas(sql.Identifier(n) for n in back),
-        commas(column("b", n) for n in back),
-        commas(sql.Identifier(n) for n in mapping.old_key),
-        sql.SQL("DO UPDATE SET {}").format(
-            commas(sql.SQL("{} = excluded.{}").format(sql.Identifier(n), sql.Identifier(n)) for n in rest)
-        )
-        if rest
-        else raw("DO NOTHING"),
-    )
-    update = (
-        sql.SQL("UPDATE {} o SET {} WHERE {}").format(
-            table(old),
-            commas(sql.SQL("{} = {}").format(sql.Identifier(n), _back_value(mapping, n)) for n in rest),
-            old_is,
-        )
-        if rest
-        else raw("NULL")
-    )
-    rejected = _reject(mapping, Direction.REVERSE, key, raw("to_jsonb(d)"), raw("coalesce(b.pgferry_reason, SQLERRM)"))
-    risky = facts is not None and facts.old.more_unique
-    body = sql.SQL(
-        """DECLARE
-  d {new}%ROWTYPE;
-  b record;
-  w record;
-  held boolean;
-BEGIN
-  SELECT n.* INTO d FROM {new} n WHERE {key_is};
-  IF NOT FOUND THEN
-    FOR w IN SELECT p.* FROM ({winners}) p WHERE p.pgferry_reason IS NULL LOOP
-      DELETE FROM {old} o WHERE {old_is};
-    END LOOP;
-    {unreject};
-    RETURN;
-  END IF;
-  SELECT p.* INTO w FROM ({winners}) p WHERE p.pgferry_reason IS NULL
-    ORDER BY p.pgferry_canonical DESC, {order} LIMIT 1;
-  held := FOUND;
-  IF held AND ({of_w}) IS NOT DISTINCT FROM ({of_d}) THEN
-    RETURN;
-  END IF;
-  SELECT q.* INTO b FROM ({projection}) q;
-  IF b.pgferry_reason IS NOT NULL THEN
-      {reject};
-  ELSIF held THEN
-      {update};
-      {unreject};
-  ELSE
-      {unreject};
-      {insert};
-  END IF;
-END"""
-    ).format(
-        new=table(mapping.new),
-        key_is=_key_is("n", mapping.new_key),
-        winners=winners,
-        old=table(old),
-        old_is=old_is,
-        order=_old_order(mapping),
-        of_w=commas(column("w", n) for n in names),
-        of_d=commas(column("d", n) for n in names),
-        projection=derive.backward(mapping, facts, _key_is("n", mapping.new_key)),
-        reject=_reject(mapping, Direction.REVERSE, key, raw("to_jsonb(d)"), raw("b.pgferry_reason")),
-        unreject=_unreject(mapping, Direction.REVERSE, key),
-        update=_guarded(update, rejected, risky=risky),
-        insert=_guarded(insert, rejected, risky=risky),
-    )
-    return _function(mapping, "backward", _arguments(mapping.new, mapping.new_key), "void", "", body)
+def mark_copying() -> Runnable:
+    """Until the transaction ends, writes of this session to the new table are not carried back."""
+    return raw(f"SET LOCAL {COPYING} = 'on'")
 
 
 def _row_trigger(
-    mapping: Mapping, direction: Direction, key: tuple[str, ...], call: str, *, gone: bool
+    mapping: Mapping, facts: MappingFacts | None, direction: Direction, key: tuple[str, ...], call: str, *, gone: bool
 ) -> sql.Composed:
     """The trigger function of a side: counts, caps the depth, carries OLD's then NEW's key."""
     name = function_name(mapping, call)
@@ -352,29 +78,75 @@ END"""
         new_here=arguments("NEW", "false"),
         recheck=recheck,
     )
-    return _function(mapping, f"{direction.value}_row", raw(""), "trigger", _PINS, body)
+    return parts.function(mapping, f"{direction.value}_row", raw(""), "trigger", parts.pins(mapping, facts), body)
 
 
-def _truncate_trigger(mapping: Mapping, direction: Direction, goal: TableName) -> sql.Composed:
-    """TRUNCATE empties the other side too, except for what only that side can hold (its rejects)."""
-    keep = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = 'forward')").format(
-        sql.Literal(mapping.id)
-    )
-    rejected = (
-        sql.SQL(
-            "  IF {} THEN\n    DELETE FROM {} o WHERE NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {}"
-            " AND r.direction = 'forward' AND r.key = {});\n    RETURN NULL;\n  END IF;\n"
-        ).format(keep, table(goal), sql.Literal(mapping.id), derive.key_json("o", mapping.old_key))
-        if direction is Direction.REVERSE
-        else sql.SQL("  DELETE FROM pgferry.reject WHERE mapping = {} AND direction = 'forward';\n").format(
-            sql.Literal(mapping.id)
+def _truncate_trigger(
+    mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName
+) -> sql.Composed:
+    """TRUNCATE empties the other side too, except for what only that side can hold (its rejects).
+
+    Of a partition: what it held goes, found by what now has no source.
+    """
+    forward = direction is Direction.FORWARD
+    side, goal = (old, mapping.new) if forward else (mapping.new, old)
+    refused = sql.SQL("r.mapping = {} AND r.direction = 'forward'").format(sql.Literal(mapping.id))
+    if forward:
+        whole = sql.SQL("  DELETE FROM pgferry.reject r WHERE {};\n").format(refused)
+        part = sql.SQL(
+            "    DELETE FROM {new} n WHERE NOT EXISTS (SELECT 1 FROM {source} z);\n"
+            "    DELETE FROM pgferry.reject r WHERE {refused} AND NOT EXISTS (SELECT 1 FROM {old} o WHERE {key} = r.key);\n"
+        ).format(
+            new=table(mapping.new),
+            source=derive.preimage(mapping, old, {name: column("n", name) for name in mapping.new_key}),
+            refused=refused,
+            old=table(old),
+            key=derive.key_json("o", mapping.old_key),
         )
-    )
+    else:
+        kept = sql.SQL("{} AND r.reason <> {} AND r.key = {}").format(
+            refused, sql.Literal(SAME), derive.key_json("o", mapping.old_key)
+        )
+        whole = sql.SQL(
+            "  IF EXISTS (SELECT 1 FROM pgferry.reject r WHERE {}) THEN\n"
+            "    DELETE FROM {} o WHERE NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE {});\n    RETURN NULL;\n  END IF;\n"
+        ).format(refused, table(goal), kept)
+        source = sql.SQL("(SELECT q.* FROM {} q)").format(table(old))
+        part = sql.SQL(
+            "    DELETE FROM {old} o USING ({projection}) p WHERE p.pgferry_reason IS NULL AND {same}\n"
+            "      AND NOT EXISTS (SELECT 1 FROM {new} n WHERE {there})\n"
+            "      AND NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE {kept});\n"
+        ).format(
+            old=table(old),
+            projection=derive.forward(mapping, facts, source, bulk=True),
+            same=derive.ands(
+                sql.SQL("{} = {}").format(column("o", name), column("p", f"pgferry_old_{i}"))
+                for i, name in enumerate(mapping.old_key)
+            ),
+            new=table(mapping.new),
+            there=derive.ands(sql.SQL("{} = {}").format(column("n", k), column("p", k)) for k in mapping.new_key),
+            kept=kept,
+        )
+    referenced = facts is not None and (facts.new if forward else facts.old).referenced
     body = sql.SQL(
-        "BEGIN\n  IF NOT EXISTS (SELECT 1 FROM {goal}) THEN\n    RETURN NULL;\n  END IF;\n{rejected}"
-        "  TRUNCATE {goal};\n  RETURN NULL;\nEND"
-    ).format(goal=table(goal), rejected=rejected)
-    return _function(mapping, f"{direction.value}_truncate", raw(""), "trigger", _PINS, body)
+        """BEGIN
+  IF NOT EXISTS (SELECT 1 FROM {goal}) THEN
+    RETURN NULL;
+  END IF;
+  IF TG_RELID <> {side}::regclass THEN
+{part}    RETURN NULL;
+  END IF;
+{whole}  {empty};
+  RETURN NULL;
+END"""
+    ).format(
+        goal=table(goal),
+        side=sql.Literal(table(side).as_string(None)),
+        part=part,
+        whole=whole,
+        empty=sql.SQL("DELETE FROM {}" if referenced else "TRUNCATE {}").format(table(goal)),
+    )
+    return parts.function(mapping, f"{direction.value}_truncate", raw(""), "trigger", parts.pins(mapping, facts), body)
 
 
 def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
@@ -383,63 +155,75 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
         return [
             carry_forward(mapping, facts, old),
             touch_old(mapping, facts, old),
-            _row_trigger(mapping, direction, mapping.old_key, "touch_old", gone=True),
-            _truncate_trigger(mapping, direction, mapping.new),
+            _row_trigger(mapping, facts, direction, mapping.old_key, "touch_old", gone=True),
+            _truncate_trigger(mapping, facts, direction, old),
         ]
     return [
         carry_backward(mapping, facts, old),
-        _row_trigger(mapping, direction, mapping.new_key, "backward", gone=False),
-        _truncate_trigger(mapping, direction, old),
+        _row_trigger(mapping, facts, direction, mapping.new_key, "backward", gone=False),
+        _truncate_trigger(mapping, facts, direction, old),
     ]
 
 
 def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
     """Everything before the triggers: counters and functions, which nobody but their owner may call."""
-    side = "old" if direction is Direction.FORWARD else "new"
-    return [
-        sql.SQL("CREATE SEQUENCE IF NOT EXISTS {} CACHE 1").format(write_counter(mapping, side)),
-        *functions(mapping, facts, direction, old),
-        *(gate.prepare(mapping) if direction is Direction.REVERSE else ()),
-        raw("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgferry FROM PUBLIC"),
-    ]
+    made: list[Runnable] = []
+    for way in direction.ways:
+        side = "old" if way is Direction.FORWARD else "new"
+        made.append(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {} CACHE 1").format(write_counter(mapping, side)))
+        made += functions(mapping, facts, way, old)
+        made += gate.prepare(mapping) if way is Direction.REVERSE else ()
+    return [*made, raw("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgferry FROM PUBLIC")]
+
+
+def source_of(mapping: Mapping, way: Direction, old: TableName) -> TableName:
+    """The table whose writes a direction carries."""
+    return old if way is Direction.FORWARD else mapping.new
 
 
 def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
     """The barrier: CREATE TRIGGER waits for every transaction that has written the table, then no write escapes."""
-    owner = table(old if direction is Direction.FORWARD else mapping.new)
-    return [
-        sql.SQL("CREATE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(
-            trigger_name(direction), owner, function_name(mapping, f"{direction.value}_row")
-        ),
-        sql.SQL("CREATE TRIGGER {} AFTER TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-            trigger_name(direction, truncate=True), owner, function_name(mapping, f"{direction.value}_truncate")
-        ),
-        *(gate.triggers(mapping, old) if direction is Direction.REVERSE else ()),
-    ]
+    made: list[Runnable] = []
+    for way in direction.ways:
+        owner = table(source_of(mapping, way, old))
+        when = raw(_NOT_COPYING if way is Direction.REVERSE else "")
+        made += [
+            sql.SQL(
+                "CREATE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW {}EXECUTE FUNCTION {}()"
+            ).format(trigger_name(way), owner, when, function_name(mapping, f"{way.value}_row")),
+            truncate_trigger(mapping, way, source_of(mapping, way, old)),
+            *(gate.triggers(mapping, old) if way is Direction.REVERSE else ()),
+        ]
+    return made
+
+
+def truncate_trigger(mapping: Mapping, way: Direction, owner: TableName) -> Runnable:
+    """TRUNCATE of a table, or of one partition of it, is carried."""
+    when = raw(_NOT_COPYING if way is Direction.REVERSE else "")
+    return sql.SQL("CREATE TRIGGER {} AFTER TRUNCATE ON {} FOR EACH STATEMENT {}EXECUTE FUNCTION {}()").format(
+        trigger_name(way, "truncate"), table(owner), when, function_name(mapping, f"{way.value}_truncate")
+    )
 
 
 def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
-    """The way back of ``triggers``."""
-    owner = table(old if direction is Direction.FORWARD else mapping.new)
-    return [
-        *(
-            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(direction, truncate=t), owner)
-            for t in (False, True)
-        ),
-        *(gate.drop_triggers(mapping, old) if direction is Direction.REVERSE else ()),
+    """The way back of ``triggers``; partitions' own are dropped by ``drop_functions``."""
+    dropped: list[Runnable] = [
+        sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(way, what), table(source_of(mapping, way, old)))
+        for way in reversed(direction.ways)
+        for what in ("truncate", "")
     ]
+    return dropped + (gate.drop_triggers(mapping, old) if Direction.REVERSE in direction.ways else [])
 
 
 def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:
     """The way back of ``prepare``; a function without arguments named is found by its unique name."""
-    names = (
-        ("forward_row", "forward_truncate", "touch_old", "forward")
-        if direction is Direction.FORWARD
-        else ("reverse_row", "reverse_truncate", "backward")
-    )
-    side = "old" if direction is Direction.FORWARD else "new"
-    return [
-        *(sql.SQL("DROP FUNCTION IF EXISTS {}").format(function_name(mapping, name)) for name in names),
-        sql.SQL("DROP SEQUENCE IF EXISTS {}").format(write_counter(mapping, side)),
-        *(gate.drop_functions(mapping) if direction is Direction.REVERSE else ()),
-    ]
+    made: list[Runnable] = []
+    for way in reversed(direction.ways):
+        forward = way is Direction.FORWARD
+        names = ("touch_old", "forward") if forward else ("backward",)
+        # CASCADE: the truncate triggers of partitions go with their function
+        for name in (f"{way.value}_row", f"{way.value}_truncate", *names):
+            made.append(sql.SQL("DROP FUNCTION IF EXISTS {} CASCADE").format(function_name(mapping, name)))
+        made.append(sql.SQL("DROP SEQUENCE IF EXISTS {}").format(write_counter(mapping, "old" if forward else "new")))
+        made += () if forward else gate.drop_functions(mapping)
+    return made

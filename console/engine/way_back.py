@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, ranges, sync
+from console.engine import derive, naming, ranges, sync
 from console.engine.compare import settle
 from console.engine.contract import limits, synced, truncate
 from console.engine.derive import Composed, ands, column, commas, table
@@ -62,6 +62,7 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
     carried that. ``forward_off``: the forward sync's triggers go in the same transaction. ``accept``: an operator
     accepted by typing that what the old shape refuses is lost. Raises StepFailed, with nothing emptied.
     """
+    both = not forward_off and _both_ways(session, mapping)
     run_in_transaction(
         session,
         task.id,
@@ -86,18 +87,31 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(mapping.new)))
         if not accept:  # what was written since the comparison was carried, or refused and noted
             _refuse_loss(conn, mapping, found, complete=complete, accept=False)
-        for statement in sync.drop_triggers(mapping, Direction.REVERSE, session.old_table(mapping)):
-            conn.execute(statement)
+        if both:
+            conn.execute(sync.mark_copying())  # the old table is not emptied with it
+        else:
+            for statement in sync.drop_triggers(mapping, Direction.REVERSE, session.old_table(mapping)):
+                conn.execute(statement)
         if forward_off:
             for statement in sync.drop_triggers(mapping, Direction.FORWARD, session.old_table(mapping)):
                 conn.execute(statement)
         conn.execute(truncate(mapping))
         conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse'", (mapping.id,))
-        for statement in sync.drop_functions(mapping, Direction.REVERSE):
-            conn.execute(statement)
+        if not both:
+            for statement in sync.drop_functions(mapping, Direction.REVERSE):
+                conn.execute(statement)
 
     run_in_transaction(session, task.id, f"empty {mapping.new}", limits(task), work)
     session.event("ddl", f"{mapping.new} is empty again{lost}", task_id=task.id)
+
+
+def _both_ways(session: Session, mapping: Mapping) -> bool:
+    """Whether a sync task that stays has the reverse direction on; ``_watch`` makes no TRUNCATE trigger."""
+    row = session.conn.execute(
+        "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s",
+        (table(mapping.new).as_string(None), naming.trigger_text(Direction.REVERSE, "truncate")),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _watch(session: Session, conn: Conn, mapping: Mapping) -> None:
@@ -110,7 +124,7 @@ def _watch(session: Session, conn: Conn, mapping: Mapping) -> None:
         *sync.prepare(mapping, facts, Direction.REVERSE, old),
         *sync.triggers(mapping, Direction.REVERSE, old),
         sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
-            sync.trigger_name(Direction.REVERSE, truncate=True), table(mapping.new)
+            naming.trigger_name(Direction.REVERSE, "truncate"), table(mapping.new)
         ),
     ):
         conn.execute(statement)
@@ -180,7 +194,7 @@ def differences_statement(mapping: Mapping, facts: MappingFacts, low: Key | None
 SELECT CASE WHEN {no_n} THEN {missing} WHEN g.pgferry_canonical IS NULL THEN {only_new} ELSE {different} END,
   CASE WHEN {no_n} THEN {g_key} ELSE {n_key} END
 FROM good g FULL JOIN n ON {join}
-WHERE ({no_n} OR g.pgferry_canonical IS NULL OR ROW({of_g}) IS DISTINCT FROM ROW({of_n}))
+WHERE ({no_n} OR g.pgferry_canonical IS NULL OR {differ})
   AND ({no_n} OR NOT EXISTS (SELECT 1 FROM pgferry.reject r
     WHERE r.mapping = {id} AND r.direction = 'reverse' AND r.key = {n_key}))"""
     ).format(
@@ -201,8 +215,7 @@ WHERE ({no_n} OR g.pgferry_canonical IS NULL OR ROW({of_g}) IS DISTINCT FROM ROW
         g_key=g_key,
         n_key=n_key,
         join=ands(sql.SQL("{} = {}").format(column("g", k), column("n", k)) for k in mapping.new_key),
-        of_g=commas(column("g", name) for name in names),
-        of_n=commas(column("n", name) for name in names),
+        differ=derive.differ("g", "n", names, facts.new),
         id=sql.Literal(mapping.id),
     )
 
@@ -237,7 +250,7 @@ def _carry_some(session: Session, mapping: Mapping, facts: MappingFacts, keys: l
         keys_from, table(mapping.new), match
     )
     carry = sql.SQL("SELECT count({}({})::text) {}").format(
-        sync.function_name(mapping, "backward"), arguments, keys_from
+        naming.function_name(mapping, "backward"), arguments, keys_from
     )
     while True:
         session.wishes.check()

@@ -26,6 +26,12 @@ class Direction(StrEnum):
 
     FORWARD = "forward"  # old to new
     REVERSE = "reverse"  # new to old
+    BOTH = "both"  # both ways from the start
+
+    @property
+    def ways(self) -> tuple[Direction, ...]:
+        """The single directions of it, in the order their triggers are made."""
+        return (Direction.FORWARD, Direction.REVERSE) if self is Direction.BOTH else (self,)
 
 
 class Leads(StrEnum):

@@ -97,7 +97,7 @@ class Ground:
     def sync_off(self) -> None:
         """No triggers of either direction."""
         with self.connection() as conn:
-            for direction in Direction:
+            for direction in Direction.BOTH.ways:
                 for statement in sync.drop_triggers(self.mapping, direction, self.mapping.old):
                     conn.execute(statement)
 

@@ -37,7 +37,7 @@ def both_ways(database: str, keys: int, mapping: Mapping = MAPPING) -> Iterator[
     )
     conn.execute("INSERT INTO sales_v2 SELECT at, 1, amount, note FROM sales")
     conn.execute("CREATE INDEX ON sales (note); CREATE INDEX ON sales_v2 (note)")
-    for direction in Direction:
+    for direction in Direction.BOTH.ways:
         switch_on(conn, direction, mapping)
     with conn:
         yield conn
