@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from console.engine import copier, ranges
 from console.engine.facts import MappingFacts, mapping_facts
-from console.engine.pace import Pace, eta_range
+from console.engine.pace import Pace, Recent
 from console.engine.session import Session
-from console.engine.throttle import Board, LockWaiters, OldestTransaction, ReplicaLag
+from console.engine.signals.base import Throttle
+from console.engine.signals.board import Board, throttles
 from console.engine.workers import Crew, Ground, Orders
 from console.errors import StepFailed
 from console.journal import chunks, runs
 from console.journal.chunks import Copy, Tally, Totals
-from console.journal.state import Progress
+from console.journal.read import progress_of
+from console.journal.state import Progress, Setting
+from console.plan import settings as live
 from console.plan.model import BackfillSettings, Mapping, Task
 
 REPORT_EVERY_S = 0.5
 ENOUGH_TO_JUDGE = 1_000  # rows read before the share of rejects counts, unless all are read
+COUNT_AT_MOST = 2_000_000  # rows left that are counted where the estimate proved wrong
 
 
 class Backfill:
@@ -35,13 +39,18 @@ class Backfill:
         self.tally = Tally(self.copy)
         settings = task.backfill
         self.orders = Orders(Pace(settings.batch_rows, settings.target_ms), settings, settings.duty_percent)
-        self.board = Board((ReplicaLag(settings.max_replica_lag_s), LockWaiters(), OldestTransaction()))
-        self.rates: deque[float] = deque(maxlen=60)
+        self.board = Board(self._throttles())
+        self.recent = Recent()
+        self.rates: deque[float] = deque(maxlen=20)
+        self.total = 0
 
     def run(self) -> None:
         """Copy to the end. Raises StepFailed (too many rejects), Interrupted, LeaseLost; may be run again after any."""
         conn = self.session.conn
         self._apply_settings()
+        before = progress_of(conn, self.session.run_id, self._name())
+        if before is not None:
+            self.board.restore(before.signals)
         high = ranges.greatest(conn, self.facts.old, self.names)
         chunks.begin(
             conn, self.copy, estimate=ranges.rows_estimate(conn, self.facts.old), high=high,
@@ -54,23 +63,27 @@ class Backfill:
             self._watch(crew)
         finally:
             crew.stop()
+            self.board.close()
         totals = self._totals()
         self._limit_rejects(totals)
-        seconds = max(time.monotonic() - began, 0.001)
         self._report(totals, 0.0)
         self.session.event(
             "batch",
             f"{self.mapping.old} copied: {totals.read:,} rows read, {totals.written:,} written,"
-            f" {totals.rejected:,} rejected in {seconds:.1f} s",
-            task_id=self.task.id,
-        )
+            f" {totals.rejected:,} rejected in {time.monotonic() - began:.1f} s",
+            task_id=self.task.id, content_hash=str(totals.content_hash), chunks=totals.chunks, retries=totals.retries,
+        )  # fmt: skip
+
+    def _name(self) -> str:
+        return f"progress:{self.task.id}:{self.mapping.id}"
 
     def _totals(self) -> Totals:
         return self.tally.look(self.session.conn)
 
     def _watch(self, crew: Crew) -> None:
         last, last_time = self._totals(), time.monotonic()
-        explained = self.orders.pace.reason
+        self.total = last.estimate
+        said, explained = "", self.orders.pace.reason
         while True:
             self._apply_settings()
             if self._totals().finished:
@@ -80,23 +93,31 @@ class Backfill:
             self.orders.done.wait(REPORT_EVERY_S)
             if self.orders.failed:
                 raise self.orders.failed[0]
-            self._throttle()
-            totals = self._totals()
-            now = time.monotonic()
-            rate = (totals.read - last.read) / max(now - last_time, 1e-6)
-            self.rates.append(rate)
+            held = bool(self.orders.held_by)
+            self._obey_signals()
+            totals, now = self._totals(), time.monotonic()
+            seconds, rows = now - last_time, totals.read - last.read
+            if not held or rows:
+                self.recent.add(seconds, rows)
             last, last_time = totals, now
             self._limit_rejects(totals)
-            self._report(totals, rate)
+            self._report(totals, rows / max(seconds, 1e-6))
+            said = self._tell_of_signals(said)
             if self.orders.pace.reason != explained:
                 explained = self.orders.pace.reason
                 self.session.event("batch", explained, task_id=self.task.id)
             if totals.finished:
                 return
 
+    def _throttles(self) -> tuple[Throttle, ...]:
+        return throttles(
+            self.orders.settings, (self.facts.old.name, self.facts.new.name), lambda: self.session.open("probe")
+        )
+
     def _apply_settings(self) -> None:
         wishes = self.session.wishes
-        changed = {name: value for name, value in wishes.settings.items() if hasattr(self.orders.settings, name)}
+        known = {field.name for field in fields(BackfillSettings)}
+        changed = {name: value for name, value in wishes.settings.items() if name in known}
         wanted = BackfillSettings(**{**asdict(self.orders.settings), **changed})
         self.orders.hands = self.orders.workers
         if wanted == self.orders.settings:
@@ -105,26 +126,21 @@ class Backfill:
             self.orders.pace.fix(wanted.batch_rows, wishes.settings_by.get("batch_rows", "an operator"))
         self.orders.pace.target_ms = wanted.target_ms
         self.orders.settings = wanted
-        self.orders.duty_percent = wanted.duty_percent
-        self.board.throttles = (ReplicaLag(wanted.max_replica_lag_s), LockWaiters(), OldestTransaction())
+        self.board.replace(self._throttles())
 
-    def _throttle(self) -> None:
-        """While a signal holds the copy back, workers rest and the time is booked to that signal."""
-        start = time.monotonic()
-        said = False
-        while names := self.board.held_by(self.session.conn):
-            self.orders.held_by = names
-            if not said:
-                said = True
-                held = [f"{s.name} {s.value} (limit {s.limit})" for s in self.board.signals() if s.name in names]
-                self.session.event("throttle", f"held back by {', '.join(held)}", task_id=self.task.id)
-            self._report(self._totals(), 0.0)
-            self.session.wishes.sleep(0.5)
-            self.board.cost(names, time.monotonic() - start)
-            start = time.monotonic()
-        self.orders.held_by = []
-        if said:
-            self.session.event("throttle", "going on", task_id=self.task.id)
+    def _obey_signals(self) -> None:
+        """What holds makes the workers rest; what slows lowers the share of the time they work, never the batch."""
+        self.board.tick(self.session.conn)
+        self.orders.held_by = [reading.name for reading in self.board.holding]
+        self.orders.duty_percent = self.orders.settings.duty_percent * self.board.share
+
+    def _tell_of_signals(self, said: str) -> str:
+        """A line in the log where what holds the copy back changed; the names of what holds it now."""
+        names = ", ".join(self.orders.held_by)
+        if names != said:
+            text = self.board.words() if names else "going on"
+            self.session.event("throttle", text, task_id=self.task.id)
+        return names
 
     def _limit_rejects(self, totals: Totals) -> None:
         settings = self.orders.settings
@@ -140,20 +156,44 @@ class Backfill:
                 do="Look at the reasons under Checks, mend the data or the mapping, or raise the limit, and resume.",
             )
 
+    def _expected(self, totals: Totals) -> int:
+        """Rows in all: the planner's estimate until it proves wrong, then counted as far as that is cheap."""
+        if totals.finished:
+            return totals.read
+        ahead = totals.pending * self.orders.pace.rows
+        if totals.exhausted:
+            return totals.read + max(ahead, 1)
+        if totals.read + ahead >= self.total:
+            left = chunks.beyond_plan(self.session.conn, self.copy)
+            rows = ranges.count_left(self.session.conn, self.facts.old, self.names, *left, COUNT_AT_MOST) if left else 0
+            self.total = totals.read + ahead + max(rows, 1)
+        return self.total
+
     def _report(self, totals: Totals, rate: float) -> None:
         done = totals.finished
-        total = totals.read if done else max(totals.estimate, totals.read + 1)
+        total = self._expected(totals)
         share = 1.0 if done else min(totals.read / max(total, 1), 0.999)
-        low, high = eta_range(list(self.rates), total - totals.read)
-        settings = self.orders.settings
+        low, high = self.recent.eta(total - totals.read)
+        self.rates.append(rate)
+        orders = self.orders
         progress = Progress(
             task_id=self.task.id, mapping=self.mapping.id, what="copy", source=str(self.mapping.old),
             target=str(self.mapping.new), rows_total=total, rows_done=totals.read, rows_written=totals.written,
-            rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates)[-20:],
-            eta_low_s=low, eta_high_s=high, batch_rows=self.orders.pace.rows, batch_ms=self.orders.batch_ms,
-            target_ms=settings.target_ms, duty_percent=settings.duty_percent, workers=self.orders.workers,
-            reason=self.orders.pace.reason, signals=self.board.signals(),
+            rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates),
+            eta_low_s=low, eta_high_s=high, batch_rows=orders.pace.rows, batch_ms=orders.batch_ms,
+            target_ms=orders.settings.target_ms, duty_percent=round(orders.duty_percent), workers=orders.workers,
+            reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),
+            held="" if done else self.board.words(), settings=self._settings(), chunks=totals.chunks,
+            retries=totals.retries, last_error=totals.last_error, content_hash=str(totals.content_hash),
         )  # fmt: skip
-        self.session.live(f"progress:{self.task.id}:{self.mapping.id}", asdict(progress))
+        self.session.live(self._name(), asdict(progress))
         note = f"{totals.read:,} rows" if done else f"{100 * share:.1f}%"
         runs.task_note(self.session.conn, self.session.run_id, self.task.id, note)
+
+    def _settings(self) -> tuple[Setting, ...]:
+        """Each setting with its value and who set it."""
+        by = self.session.wishes.settings_by
+        return tuple(
+            Setting(name, live.words(name, value), by.get(name, "the plan"))
+            for name, value in asdict(self.orders.settings).items()
+        )

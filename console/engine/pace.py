@@ -70,3 +70,49 @@ def eta_range(rates: list[float], rows_left: int) -> tuple[float | None, float |
     fast = useful[min(int(len(useful) * 0.9), len(useful) - 1)]
     slow = useful[int(len(useful) * 0.1)]
     return rows_left / fast, rows_left / slow
+
+
+WINDOWS_S = (15.0, 30.0, 60.0)
+MARGIN = 0.1  # the range is never narrower than this to either side
+
+
+class Recent:
+    """How fast rows went lately, in working time: paused and held-back time is never put in.
+
+    Rows arrive in batches, so the rate is taken over windows of several lengths and not from sample to sample: at
+    a low duty cycle most samples see no batch end at all.
+    """
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()  # (working seconds, rows) so far, oldest first
+        self._seconds = 0.0
+        self._rows = 0
+
+    def add(self, seconds: float, rows: int) -> None:
+        """``rows`` more in ``seconds`` of working time."""
+        self._seconds += seconds
+        self._rows += rows
+        self._samples.append((self._seconds, self._rows))
+        while len(self._samples) > 1 and self._samples[1][0] < self._seconds - max(WINDOWS_S):
+            self._samples.popleft()
+
+    def rates(self) -> list[float]:
+        """Rows/s over the last windows, those in which rows came; the shortest first."""
+        found = []
+        for window in WINDOWS_S:
+            inside = [(s, n) for s, n in self._samples if s >= self._seconds - window]
+            start = next(((s, n) for s, n in reversed(self._samples) if s < self._seconds - window), None)
+            since, rows = start or ((0.0, 0) if self._seconds <= window else inside[0])
+            if self._seconds > since and self._rows > rows:
+                found.append((self._rows - rows) / (self._seconds - since))
+        return found
+
+    def eta(self, rows_left: int) -> tuple[float | None, float | None]:
+        """(low, high) seconds of work left; None without a rate, never below a second while rows are left."""
+        if rows_left <= 0:
+            return 0.0, 0.0
+        rates = self.rates()
+        if not rates:
+            return None, None
+        low, high = rows_left / max(rates) / (1 + MARGIN), rows_left / min(rates) * (1 + MARGIN)
+        return max(low, 1.0), max(high, 1.0)

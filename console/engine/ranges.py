@@ -78,6 +78,15 @@ def between(alias: str, names: tuple[str, ...], low: Key | None, high: Key | Non
     return ands([*equal, beyond(alias, names[same:], low), upto(alias, names[same:], high)])
 
 
+def count_left(conn: Conn, facts: TableFacts, names: tuple[str, ...], low: Key | None, high: Key, most: int) -> int:
+    """How many rows there are beyond ``low`` up to ``high``; counts no further than ``most``."""
+    query = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} o WHERE {} LIMIT {}) r").format(
+        table(facts.name), between("o", names, low, high), sql.Literal(most)
+    )
+    row = conn.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
 def rows_estimate(conn: Conn, facts: TableFacts) -> int:
     """The planner's estimate; counted where the table was never analysed."""
     if facts.rows > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -24,7 +24,7 @@ from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.locking import run_in_transaction
 from console.engine.pace import Pace
 from console.engine.session import Session, retry_lost
-from console.engine.throttle import Board, LockWaiters, OldestTransaction, ReplicaLag
+from console.engine.signals.board import Board, throttles
 from console.errors import StepFailed
 from console.journal import runs
 from console.journal.chunks import Key
@@ -142,7 +142,9 @@ def _carry_differences(session: Session, task: Task, mapping: Mapping, facts: Ma
     found = Found()
     lead = derive.shared_lead(mapping)
     pace = Pace(FIRST_ROWS, TARGET_MS)
-    board = Board((ReplicaLag(task.backfill.max_replica_lag_s), LockWaiters(), OldestTransaction()))
+    # Without the probe: its query is the copy's own, and going back must not depend on it.
+    limits = replace(task.backfill, probe_sql="")
+    board = Board(throttles(limits, (facts.old.name, facts.new.name), lambda: session.open("probe")))
     low: Key | None = None
     compared = 0
     while True:
@@ -278,11 +280,13 @@ def _key_value(facts: MappingFacts, name: str) -> Composed:
 def _hold_back(session: Session, task: Task, board: Board) -> None:
     """Wait while a signal says that the server has enough to do."""
     said = False
-    while names := board.held_by(session.conn):
+    board.tick(session.conn)
+    while board.holding:
         if not said:
             said = True
-            session.event("throttle", f"going back is held back by {', '.join(names)}", task_id=task.id)
+            session.event("throttle", f"going back is {board.words()}", task_id=task.id)
         session.wishes.sleep(0.5)
+        board.tick(session.conn)
 
 
 def _refuse_loss(conn: Conn, mapping: Mapping, found: Found, *, complete: bool, accept: bool) -> str:

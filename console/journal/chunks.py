@@ -111,6 +111,14 @@ def waiting(conn: Conn, copy: Copy) -> tuple[int, bool]:
     return (0, False) if row is None else (row[0], row[1])
 
 
+def beyond_plan(conn: Conn, copy: Copy) -> tuple[Key | None, Key] | None:
+    """(planned up to, end) of what no chunk was planned for yet; None when there is none."""
+    row = conn.execute(
+        "SELECT planned, high FROM pgferry.backfill" + _WHERE + " AND NOT exhausted", copy.args
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 def take(conn: Conn, copy: Copy) -> Chunk | None:
     """The next chunk nobody works on, locked until the transaction ends; None when there is none.
 

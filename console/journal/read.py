@@ -15,6 +15,7 @@ from console.journal.state import (
     RunState,
     RunStatus,
     Session,
+    Setting,
     Signal,
     StatementState,
     Target,
@@ -161,16 +162,25 @@ def _live(conn: Conn, run_id: int, prefix: str) -> list[Any]:
 
 
 def _progress(conn: Conn, run_id: int) -> tuple[Progress, ...]:
-    return tuple(
-        Progress(
-            **{
-                **payload,
-                "rates": tuple(payload["rates"]),
-                "signals": tuple(Signal(**signal) for signal in payload["signals"]),
-            }
-        )
-        for payload in _live(conn, run_id, "progress:")
+    return tuple(_a_progress(payload) for payload in _live(conn, run_id, "progress:"))
+
+
+def _a_progress(payload: dict[str, Any]) -> Progress:
+    return Progress(
+        **{
+            **payload,
+            "rates": tuple(payload["rates"]),
+            "signals": tuple(Signal(**signal) for signal in payload["signals"]),
+            "settings": tuple(Setting(**setting) for setting in payload.get("settings", ())),
+            "hands": tuple(payload.get("hands", ())),
+        }
     )
+
+
+def progress_of(conn: Conn, run_id: int, name: str) -> Progress | None:
+    """One copy's or comparison's progress as it was last reported, None before that."""
+    row = conn.execute("SELECT payload FROM pgferry.live WHERE run_id = %s AND name = %s", (run_id, name)).fetchone()
+    return None if row is None else _a_progress(row[0])
 
 
 def _sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:

@@ -116,8 +116,18 @@ class Signal:
     name: str
     value: str
     limit: str
-    state: str  # ok, throttling, unknown
+    state: str  # ok, slowing, throttling, unknown
     cost_s: float
+    holds: bool = False  # whether the copy waits for it now
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One live setting of a copy: its value now, and who set it (the plan, or an operator)."""
+
+    name: str
+    value: str
+    set_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,14 @@ class Progress:
     workers: int = 1
     reason: str = ""  # why the batch last changed, in words
     signals: tuple[Signal, ...] = ()
+    lost_s: float = 0.0  # seconds that the signals have cost together
+    held: str = ""  # what holds it back or slows it now, in words
+    settings: tuple[Setting, ...] = ()
+    chunks: int = 0  # batches done
+    retries: int = 0  # attempts at batches that failed
+    last_error: str = ""  # of a batch that is not done yet
+    content_hash: str = ""  # sum of the hashes of every row as this copy wrote it
+    hands: tuple[str, ...] = ()  # workers of other processes: who and where
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,9 @@ def build_task(
     """One [[phase.task]] as a dataclass, its files read before."""
     plain = Task(id=data["id"], title=data["title"], kind=Kind(data["kind"]), minutes=data["minutes"], phase=phase)
     settings = {name: data[name] for name in _BACKFILL if name in data}
-    for name in ("max_reject_percent", "max_replica_lag_s"):
-        if name in settings:
-            settings[name] = float(settings[name])
+    for field in dataclasses.fields(BackfillSettings):
+        if field.name in settings and isinstance(field.default, float):
+            settings[field.name] = float(settings[field.name])
     timeouts = {
         name: data.get(name, defaults.get(name, getattr(plain, name)))
         for name in ("lock_timeout_ms", "statement_timeout_ms", "build_lock_timeout_ms")

@@ -153,7 +153,7 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class BackfillSettings:
-    """Where a backfill starts from; all of it can be changed while it runs."""
+    """Where a backfill starts from; all of it can be changed while it runs. A limit of 0 is none."""
 
     batch_rows: int = 20_000
     target_ms: int = 100
@@ -163,6 +163,17 @@ class BackfillSettings:
     max_rejects: int = 0  # 0: no limit
     max_reject_percent: float = 5.0
     max_replica_lag_s: float = 1.0
+    max_replica_lag_mb: float = 256.0
+    max_slot_mb: float = 4096.0
+    max_wal_mb_per_s: float = 0.0
+    max_archive_backlog: int = 42
+    max_lock_waiters: int = 3
+    max_transaction_s: float = 600.0
+    max_active_sessions: int = 0  # for instance the server's cores
+    hold_for_vacuum: bool = False
+    min_free_disk_percent: float = 5.0
+    probe_sql: str = ""
+    probe_limit_ms: float = 0.0
     synchronous_commit: bool = False  # false: a batch lost in a crash is done again, its row in the journal is lost too
 
 

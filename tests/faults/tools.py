@@ -103,7 +103,7 @@ def a_plan_directory(folder: Path) -> Plan:
     return load_plan(folder)
 
 
-SLOW = BackfillSettings(batch_rows=50, target_ms=5, max_rows_per_second=2000, workers=2, max_reject_percent=50)
+SLOW = BackfillSettings(batch_rows=50, target_ms=5, max_rows_per_second=1500, workers=2, max_reject_percent=50)
 
 
 def a_slow_plan(settings: BackfillSettings = SLOW) -> Plan:
