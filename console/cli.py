@@ -12,7 +12,7 @@ from pathlib import Path
 
 from console import __version__
 from console.commands.settings import Settings, environment_name, operator_name
-from console.errors import FerryError
+from console.errors import FerryError, UsageError
 from console.text import plain
 
 EXIT_CODES = """\
@@ -111,8 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--typed", default="", metavar="DATABASE", help="the database's name, where data is lost")
     formats(rollback)
 
-    check = add("check", "run the plan's checks now")
+    check = add("check", "run the plan's checks now, or compare every row (--rows)")
     check.add_argument("--phase", default="", help="only those of one phase")
+    _rows(check)
     formats(check)
 
     plan = add("plan", "print the plan: statements, locks, hazards, ways back")
@@ -127,6 +128,63 @@ def _parser() -> argparse.ArgumentParser:
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
     down.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _rows(check: argparse.ArgumentParser) -> None:
+    """The words of ``check --rows``."""
+    rows = check.add_argument_group("every row (--rows)")
+    rows.add_argument("--rows", action="store_true", help="compare every row of old and new tables instead")
+    rows.add_argument("--mapping", default="", metavar="M", help="only one mapping")
+    rows.add_argument("--limit", type=_whole(0), default=20, metavar="N", help="differences to name (default 20)")
+    rows.add_argument("--workers", type=_whole(1, 16), default=2, metavar="N", help="connections (default 2)")
+    rows.add_argument(
+        "--duty",
+        type=_whole(1, 100),
+        metavar="PERCENT",
+        help="share of the time to work (default 100; 20 with --watch)",
+    )
+    rows.add_argument("--repair", action="store_true", help="make the side that follows right, then compare again")
+    rows.add_argument(
+        "--from",
+        dest="side",
+        choices=("old", "new"),
+        help="with --repair: the side that is right (default: the one that leads)",
+    )
+    rows.add_argument("--remove-duplicates", action="store_true", help="with --repair: delete surplus rows of one key")
+    rows.add_argument("--watch", action="store_true", help="compare again and again until the old table is retired")
+    rows.add_argument(
+        "--every",
+        type=_whole(1),
+        default=60,
+        metavar="SECONDS",
+        help="with --watch: from one pass to the next (default 60)",
+    )
+
+
+def _check(settings: Settings, args: argparse.Namespace) -> int:
+    """The plan's checks, or rows. Raises UsageError for words that do not go together."""
+    alone = [w for w in ("mapping", "duty", "repair", "side", "remove_duplicates", "watch") if getattr(args, w)]
+    if not args.rows:
+        if alone:
+            raise UsageError(f"--{alone[0].replace('side', 'from').replace('_', '-')} needs --rows.")
+        from console.commands.operate import run_checks
+
+        return run_checks(settings, args.phase, args.format)
+    if args.phase:
+        raise UsageError("--phase chooses checks, not rows: --mapping chooses rows.")
+    if (args.side or args.remove_duplicates) and not args.repair:
+        raise UsageError("--from and --remove-duplicates say how to repair.", do="Add --repair.")
+    if args.watch and args.repair:
+        raise UsageError("--watch only looks; it does not repair.", do="Repair once, then watch.")
+    from console.commands.check_rows import RowsWanted, check_rows
+    from console.engine.rows import Orders
+    from console.plan.model import Leads
+
+    orders = Orders(
+        args.limit, 1 if args.watch else args.workers, args.duty or (20 if args.watch else 100), args.repair,
+        Leads(args.side) if args.side else None, args.remove_duplicates,
+    )  # fmt: skip
+    return check_rows(settings, RowsWanted(orders, args.mapping, args.every if args.watch else 0, args.format))
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -191,7 +249,7 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
         case "rollback":
             return operate.rollback(settings, args.to, args.typed, args.format, show=args.show)
         case _:
-            return operate.run_checks(settings, args.phase, args.format)
+            return _check(settings, args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -212,9 +212,7 @@ def attach_screen(
 def run_checks(settings: Settings, phase: str, output: str) -> int:
     """Run the plan's checks now, outside any task; exit code 1 if an error check failed."""
     from console.engine.checks import run_check
-    from console.engine.session import Session, Wishes
-    from console.journal.connect import connect
-    from console.journal.lease import Fence
+    from console.engine.visit import visit
 
     plan = the_plan(settings)
     chosen = [check for check in plan.checks if not phase or check.phase == phase]
@@ -224,9 +222,7 @@ def run_checks(settings: Settings, phase: str, output: str) -> int:
             f"The plan has no checks of phase {phase}." if phase else "The plan has no checks.",
             do=f"Phases with checks: {known}." if known else "",
         )
-    # A runner waits for a lost server; a command does not: what is wrong with the connection is told at once.
-    connect(settings.dsn, application_name="pgferry check", read_only=True).close()
-    session = Session(plan, settings.dsn, 0, Fence(0, 0), settings.operator, Wishes())
+    session = visit(plan, settings.dsn, settings.operator)
     results = [result for check in chosen for result in run_check(session, check)]
     session.drop()
     if output == "json":

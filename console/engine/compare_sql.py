@@ -6,9 +6,11 @@ is seen to differ does differ. The quick one reads each table once; the close on
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from console.engine import derive, ranges
 from console.engine.derive import Composed, ands, column, commas, raw, table
@@ -17,6 +19,7 @@ from console.engine.row_values import Typed, old_server, row_hash, typed
 from console.journal import schema
 from console.journal.chunks import Key
 from console.journal.connect import Conn
+from console.journal.difference import Values
 from console.plan.model import Direction, Mapping, TableName
 
 
@@ -197,7 +200,7 @@ FROM (
     )
 
 
-def _texts(alias: str, names: list[str] | tuple[str, ...]) -> Composed:
+def texts(alias: str, names: list[str] | tuple[str, ...]) -> Composed:
     pairs = (sql.SQL("{}, {}::text").format(sql.Literal(name), column(alias, name)) for name in names)
     return sql.SQL("jsonb_build_object({})").format(commas(pairs))
 
@@ -269,14 +272,14 @@ SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM n),
             sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(a, b, sql.Literal(name))
             for a, b, name in zip(of_g, of_n, names, strict=True)
         ),
-        g_key=_texts("g", m.new_key),
-        n_key=_texts("n", m.new_key),
-        g_values=_with_claims(q, _texts("g", q.names), [sql.SQL("g.{}").format(c) for c in claims]),
-        n_values=_with_claims(q, _texts("n", q.names), [sql.SQL("n.{}").format(c) for c in claims]),
+        g_key=texts("g", m.new_key),
+        n_key=texts("n", m.new_key),
+        g_values=_with_claims(q, texts("g", q.names), [sql.SQL("g.{}").format(c) for c in claims]),
+        n_values=_with_claims(q, texts("n", q.names), [sql.SQL("n.{}").format(c) for c in claims]),
         join=ands(sql.SQL("{} = {}").format(column("g", k), column("n", k)) for k in m.new_key),
         p_listed=_listed(q, Direction.FORWARD, derive.projected_key(m, "p")),
         p_key=derive.projected_key(m, "p"),
-        p_values=_texts("p", q.names),
+        p_values=texts("p", q.names),
         limit=sql.Literal(limit),
     )
 
@@ -289,7 +292,7 @@ def stale(q: Question, *, limit: int) -> sql.Composed:
     """
     m = q.mapping
     matches = ands(
-        sql.SQL("o.{} = {}").format(sql.Identifier(name), _from_json(q.old_type(name), "r.key", name))
+        sql.SQL("o.{} = {}").format(sql.Identifier(name), from_json(q.old_type(name), "r.key", name))
         for name in m.old_key
     )
     key: dict[str, Composed] = {name: column("t", name) for name in m.new_key}
@@ -330,47 +333,62 @@ SELECT (SELECT count(*) FROM bad), (SELECT jsonb_agg(b.key) FROM (SELECT key FRO
     )
 
 
-def _from_json(kind: Typed, json: str, name: str) -> Composed:
+def from_json(kind: Typed, json: str, name: str) -> Composed:
     """A key column's value from its JSON."""
     text = sql.SQL("({}->>{})").format(raw(json), sql.Literal(name))
     return sql.SQL("{}::{}").format(text, raw(kind.type)) if kind.type else text
 
 
-def of_keys(q: Question) -> tuple[Composed, Composed]:
-    """FROM items: every row of both tables that can stand for keys given as two parameters.
+def given(keys: Sequence[Values]) -> Composed:
+    """FROM item ``k(key)``: keys as JSON. Not parameters: a plan's expressions may hold a percent sign."""
+    return sql.SQL("jsonb_array_elements({}) k(key)").format(sql.Literal(Jsonb(list(keys))))
 
-    ``%(new)s`` and ``%(old)s`` are JSON arrays of new and of old keys. Resolving an old key gives its new one, and
-    every old row behind that one is among the rows.
-    """
+
+def of_keys(q: Question, new_keys: Sequence[Values], old_keys: Sequence[Values]) -> tuple[Composed, Composed]:
+    """FROM items: every row of both tables that can stand for new keys, and for the keys that old ones resolve to."""
     m = q.mapping
-    given: dict[str, Composed] = {name: _from_json(q.new_type(name), "k.key", name) for name in m.new_key}
-    by_new = derive.preimage(m, q.old, given)
-    wanted = ands(
-        sql.SQL("q.{} = {}").format(sql.Identifier(name), _from_json(q.old_type(name), "k.key", name))
-        for name in m.old_key
-    )
-    named = sql.SQL("(SELECT q.* FROM jsonb_array_elements(%(old)s::jsonb) k(key) JOIN {} q ON {})").format(
-        table(q.old), wanted
-    )
+    wanted: dict[str, Composed] = {name: from_json(q.new_type(name), "k.key", name) for name in m.new_key}
+    by_new = derive.preimage(m, q.old, wanted)
+    named = _named(q, old_keys)
     projected = derive.forward(m, q.facts, named, bulk=False)
     resolved: dict[str, Composed] = {name: column("t", name) for name in m.new_key}
     twins = derive.preimage(m, q.old, resolved)
     old = sql.SQL(
         "(SELECT DISTINCT ON ({keys}) z.* FROM ("
-        "SELECT y.* FROM jsonb_array_elements(%(new)s::jsonb) k(key) CROSS JOIN LATERAL {by_new} y"
+        "SELECT y.* FROM {new_keys} CROSS JOIN LATERAL {by_new} y"
         " UNION ALL SELECT y.* FROM {named} y"
         " UNION ALL SELECT y.* FROM ({projected}) t CROSS JOIN LATERAL {twins} y WHERE t.pgferry_reason IS NULL) z)"
     ).format(
-        keys=commas(column("z", n) for n in m.old_key), by_new=by_new, named=named, projected=projected, twins=twins
-    )
+        keys=commas(column("z", n) for n in m.old_key), new_keys=given(new_keys), by_new=by_new, named=named,
+        projected=projected, twins=twins,
+    )  # fmt: skip
     new = sql.SQL(
-        "(SELECT m.* FROM (SELECT {given} FROM jsonb_array_elements(%(new)s::jsonb) k(key)"
+        "(SELECT m.* FROM (SELECT {wanted} FROM {new_keys}"
         " UNION SELECT {resolved} FROM ({projected}) t WHERE t.pgferry_reason IS NULL) u JOIN {new} m ON {same})"
     ).format(
-        given=commas(sql.SQL("{} AS {}").format(value, sql.Identifier(n)) for n, value in given.items()),
+        wanted=commas(sql.SQL("{} AS {}").format(value, sql.Identifier(n)) for n, value in wanted.items()),
+        new_keys=given(new_keys),
         resolved=commas(resolved.values()),
         projected=projected,
         new=table(m.new),
         same=ands(sql.SQL("{} = {}").format(column("m", n), column("u", n)) for n in m.new_key),
     )
     return old, new
+
+
+def _named(q: Question, old_keys: Sequence[Values]) -> Composed:
+    """FROM item: the old rows with these keys."""
+    same = same_key("q", q.mapping.old_key, q.old_type)
+    return sql.SQL("(SELECT q.* FROM {} JOIN {} q ON {})").format(given(old_keys), table(q.old), same)
+
+
+def same_key(alias: str, names: tuple[str, ...], types: Callable[[str], Typed]) -> Composed:
+    """Condition: the row's key is the one in ``k.key``."""
+    return ands(sql.SQL("{} = {}").format(column(alias, n), from_json(types(n), "k.key", n)) for n in names)
+
+
+def resolved_keys(q: Question, old_keys: Sequence[Values]) -> sql.Composed:
+    """The new keys, as JSON, of those old rows that the new shape takes."""
+    return sql.SQL("SELECT DISTINCT {} FROM ({}) t WHERE t.pgferry_reason IS NULL").format(
+        texts("t", q.mapping.new_key), derive.forward(q.mapping, q.facts, _named(q, old_keys), bulk=False)
+    )

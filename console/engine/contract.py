@@ -16,7 +16,7 @@ from console.engine.facts import archived, mapping_facts
 from console.engine.locking import Limits, run_in_transaction
 from console.engine.session import Session
 from console.errors import StepFailed
-from console.journal import runs
+from console.journal import comparisons, runs
 from console.journal.connect import Conn
 from console.journal.state import Session as OtherSession
 from console.plan.model import Direction, Leads, Mapping, TableName, Task
@@ -182,10 +182,30 @@ def truncate(mapping: Mapping) -> sql.Composed:
 
 
 def retire(session: Session, task: Task) -> None:
-    """Move the old tables to the archive schema; the sync goes on into it, so going back loses nothing."""
+    """Move the old tables to the archive schema; the sync goes on into it, so going back loses nothing.
+
+    Raises StepFailed unless the newest comparison of each was made since the last switch and found no difference.
+    """
+    for mapping in session.mappings(task.mappings):
+        _refuse_unequal(session.conn, mapping)
     for mapping in session.mappings(task.mappings):
         if session.old_table(mapping) == mapping.old:
             _move(session, task, mapping, mapping.old, archived(mapping.old, session.plan.archive_schema))
+
+
+def _refuse_unequal(conn: Conn, mapping: Mapping) -> None:
+    ever, equal, words = comparisons.since_switch(conn, mapping.id)
+    if equal:
+        return
+    what = f"The newest comparison found: {words}" if equal is False else (
+        f"The rows of {mapping.old} were not compared since applications were switched" if ever
+        else f"The rows of {mapping.old} were never compared"
+    )  # fmt: skip
+    raise StepFailed(
+        f"{what}. The old table stays where it is.",
+        state="Both directions still carry every write; nothing is lost.",
+        do=f"Compare: pgferry check --rows --mapping {mapping.id} (with --repair where rows differ), then resume.",
+    )
 
 
 def restore(session: Session, task: Task) -> None:

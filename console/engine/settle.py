@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from console.engine import derive
-from console.engine.derive import ands, column, commas, table
+from console.engine.derive import Composed, ands, column, commas, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
 from console.engine.session import Session
@@ -20,7 +23,11 @@ _RIPE = (  # noted before every transaction that is open now
     "at < coalesce((SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     " AND datname = current_database()), 'infinity')"
 )
-_TAKE_RECHECKS = f"DELETE FROM pgferry.recheck WHERE mapping = %s AND key <> '{{}}' AND {_RIPE} RETURNING key"
+BATCH = 500  # keys carried in one transaction
+_TAKE_RECHECKS = (
+    "DELETE FROM pgferry.recheck WHERE id IN (SELECT id FROM pgferry.recheck WHERE mapping = {mapping}"
+    f" AND key <> '{{{{}}}}' AND {_RIPE} ORDER BY id LIMIT {BATCH}) RETURNING key"
+)
 
 
 def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
@@ -29,57 +36,37 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     Waits (bounded by the operator's patience: any wish stops it) until every transaction that was open when such
     a key was noted has ended. Returns the number of keys carried.
     """
-    conn = session.conn
-    call = _touch(mapping, facts)
     carried = 0
-    while True:
-        row = conn.execute(
-            "SELECT count(*) FROM pgferry.recheck WHERE mapping = %s AND key <> '{}'", (mapping.id,)
-        ).fetchone()
-        noted = row[0] if row else 0
-        taken = _carry_all(session, call, _TAKE_RECHECKS, mapping) if noted else 0
-        carried += taken
-        if taken >= noted:
-            break
-        session.wishes.sleep(0.5)
-    return carried + _carry_all(
-        session, call, "SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'forward'", mapping
-    )
+    take = sql.SQL(_TAKE_RECHECKS).format(mapping=sql.Literal(mapping.id))
+    while rechecks(session.conn, mapping):
+        while taken := _carry(session, mapping, facts, lambda conn: conn.execute(take).fetchall()):
+            carried += taken
+        if rechecks(session.conn, mapping):
+            session.wishes.sleep(0.5)
+    doubtful = session.conn.execute(_doubtful(mapping, facts)).fetchall()
+    for start in range(0, len(doubtful), BATCH):
+        session.wishes.check()
+        part = doubtful[start : start + BATCH]
+        carried += _carry(session, mapping, facts, lambda _, part=part: part)  # type: ignore[misc]
+    return carried
 
 
-def _touch(mapping: Mapping, facts: MappingFacts) -> sql.Composed:
-    arguments = [
-        sql.SQL("(k.key->>{})::{}").format(sql.Literal(name), derive.raw(_type(facts, name)))
-        for name in mapping.old_key
-    ]
-    gone = sql.SQL("NOT EXISTS (SELECT 1 FROM {} o WHERE {})").format(
-        table(facts.old.name),
-        ands(
-            sql.SQL("{} = {}").format(column("o", name), argument)
-            for name, argument in zip(mapping.old_key, arguments, strict=True)
-        ),
-    )
-    return sql.SQL("SELECT count({}({}, {})::text) FROM jsonb_array_elements(%s) k(key)").format(
-        function_name(mapping, "touch_old"), commas(arguments), gone
-    )
+def _carry(
+    session: Session, mapping: Mapping, facts: MappingFacts, find: Callable[[Conn], list[tuple[Any, ...]]]
+) -> int:
+    """Carry the keys that ``find`` gives, in one transaction; stands aside for writers and tries again.
 
-
-def _type(facts: MappingFacts, name: str) -> str:
-    found = facts.old.column(name)
-    assert found is not None
-    return found.type
-
-
-def _carry_all(session: Session, call: sql.Composed, find: str, mapping: Mapping) -> int:
-    """Carry the keys that ``find`` gives, in one transaction; stands aside for writers and tries again."""
+    The old rows are locked first, so that what is read of them stays true until it is carried.
+    """
     while True:
         conn = session.conn
         try:
             with conn.transaction():
                 conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
-                keys = [row[0] for row in conn.execute(derive.raw(find), (mapping.id,)).fetchall()]
-                for start in range(0, len(keys), 500):
-                    conn.execute(call, (Jsonb(keys[start : start + 500]),))
+                keys = [row[0] for row in find(conn)]
+                if keys:
+                    for statement in _lock_and_touch(mapping, facts, keys):
+                        conn.execute(statement)
             return len(keys)
         except (
             psycopg.errors.LockNotAvailable,
@@ -87,6 +74,50 @@ def _carry_all(session: Session, call: sql.Composed, find: str, mapping: Mapping
             psycopg.errors.SerializationFailure,
         ):
             session.wishes.sleep(0.1)
+
+
+def _values(mapping: Mapping, facts: MappingFacts, json: str) -> list[Composed]:
+    """The old key's columns from its JSON."""
+    types = {column.name: column.type for column in facts.old.columns}
+    return [
+        sql.SQL("({}->>{})::{}").format(derive.raw(json), sql.Literal(name), derive.raw(types[name]))
+        for name in mapping.old_key
+    ]
+
+
+def _same(mapping: Mapping, facts: MappingFacts, alias: str, json: str) -> Composed:
+    values = _values(mapping, facts, json)
+    return ands(
+        sql.SQL("{} = {}").format(column(alias, n), value) for n, value in zip(mapping.old_key, values, strict=True)
+    )
+
+
+def _lock_and_touch(mapping: Mapping, facts: MappingFacts, keys: list[Any]) -> tuple[sql.Composed, sql.Composed]:
+    given = sql.SQL("jsonb_array_elements({}) k(key)").format(sql.Literal(Jsonb(keys)))
+    old = table(facts.old.name)
+    return (
+        sql.SQL("SELECT 1 FROM {} JOIN {} o ON {} FOR NO KEY UPDATE OF o").format(
+            given, old, _same(mapping, facts, "o", "k.key")
+        ),
+        sql.SQL("SELECT count({}({}, NOT EXISTS (SELECT 1 FROM {} o WHERE {}))::text) FROM {}").format(
+            function_name(mapping, "touch_old"),
+            commas(_values(mapping, facts, "k.key")),
+            old,
+            _same(mapping, facts, "o", "k.key"),
+            given,
+        ),
+    )
+
+
+def _doubtful(mapping: Mapping, facts: MappingFacts) -> sql.Composed:
+    """The rejects that may no longer be right: their row is gone, or what is said against it is no longer so."""
+    source = sql.SQL("(SELECT o.* FROM {} o WHERE {})").format(
+        table(facts.old.name), _same(mapping, facts, "o", "r.key")
+    )
+    return sql.SQL(
+        "SELECT r.key FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = 'forward'"
+        " AND (SELECT coalesce(t.pgferry_reason, '') FROM ({}) t) IS DISTINCT FROM r.reason"
+    ).format(sql.Literal(mapping.id), derive.forward(mapping, facts, source, bulk=False))
 
 
 def rejects(conn: Conn, mapping: Mapping) -> int:

@@ -14,7 +14,7 @@ from console.engine.ddl import run_pieces
 from console.engine.half_done import HalfDone, half_done
 from console.engine.session import Session, retry_lost
 from console.errors import FerryError
-from console.journal import runs
+from console.journal import comparisons, runs
 from console.journal.runs import Place, TaskRow
 from console.journal.state import TaskStatus
 from console.plan.model import Kind, Mapping, SourceFile, Task
@@ -85,7 +85,13 @@ def _copy(session: Session, task: Task, mapping: Mapping, round_: int) -> None:
 def _check(session: Session, task: Task) -> None:
     results = []
     for mapping in session.mappings(task.mappings):
+        began = retry_lost(session, lambda: comparisons.now(session.conn))
         verdict = retry_lost(session, partial(compare, session, task, mapping))
+        with session.fenced() as conn:
+            comparisons.save(
+                conn, mapping.id, task.id, session.operator, began_at=began, ok=verdict.ok,
+                faults=dict(verdict.faults), words=verdict.words(), ms=verdict.ms, rows=verdict.samples,
+            )  # fmt: skip
         session.event("check", f"{mapping.id}: {verdict.words()}", task_id=task.id)
         results.append(checks.of_comparison(mapping, verdict))
     checks.run_checks(session, task, task.checks, results)

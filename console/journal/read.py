@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from console.journal import lease, traffic
+from console.journal import comparisons, lease, traffic
 from console.journal.connect import Conn, target
 from console.journal.state import (
     CheckState,
@@ -67,6 +67,7 @@ def run_state(
                 "SELECT mapping, reason, count(*) FROM pgferry.reject GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
             ).fetchall()
         ),
+        comparisons=comparisons.newest(conn),
     )
 
 

@@ -205,6 +205,21 @@ CREATE TABLE IF NOT EXISTS pgferry.app_operations (
     failed boolean[] NOT NULL
 );
 CREATE INDEX IF NOT EXISTS app_operations_ended_idx ON pgferry.app_operations (ended_at);
+CREATE TABLE IF NOT EXISTS pgferry.comparison (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping text NOT NULL,
+    origin text NOT NULL,
+    actor text NOT NULL,
+    passes integer NOT NULL DEFAULT 1,
+    began_at timestamptz NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ok boolean NOT NULL,
+    faults jsonb NOT NULL,
+    words text NOT NULL,
+    ms double precision NOT NULL,
+    rows jsonb NOT NULL DEFAULT '[]'
+);
+CREATE INDEX IF NOT EXISTS comparison_mapping_idx ON pgferry.comparison (mapping, id);
 """
 
 

@@ -183,6 +183,23 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonState:
+    """The newest comparison of a mapping's rows. ``age_s`` by the server's clock; ``passes`` in a row found the same.
+
+    ``origin``: the task that compared, or check, watch or repair. ``rows`` as of a CheckState.
+    """
+
+    mapping: str
+    origin: str
+    passes: int
+    at: datetime
+    age_s: float
+    ok: bool
+    words: str
+    rows: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One line of the log. ``kind`` groups lines: run, task, ddl, lock, batch, throttle, check, operator, error."""
 
@@ -319,6 +336,7 @@ class RunState:
     traffic: Traffic | None = None
     leads: tuple[tuple[str, str], ...] = ()  # mapping id -> old, both, new
     rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows
+    comparisons: tuple[ComparisonState, ...] = ()  # the newest of each mapping
 
     @property
     def current(self) -> TaskState | None:

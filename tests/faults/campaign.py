@@ -69,6 +69,12 @@ minutes = 1
 quiet_seconds = 1
 mappings = ["sales"]
 [[phase.task]]
+id = "last"
+title = "compare before the old table goes"
+kind = "check"
+minutes = 1
+mappings = ["sales"]
+[[phase.task]]
 id = "retire"
 title = "the old table goes to the archive"
 kind = "retire"
