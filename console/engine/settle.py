@@ -19,9 +19,12 @@ from console.plan.model import Mapping
 
 # Shorter than deadlock_timeout (1 s by default): against a writer it is always the comparison that gives way.
 CARRY_LOCK_TIMEOUT_MS = 500
-_RIPE = (  # noted before every transaction that is open now
-    "at < coalesce((SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    " AND datname = current_database()), 'infinity')"
+# Noted by a transaction that ended before every snapshot now in use was taken. By transaction ids, not by clocks,
+# which can be stepped; age() counts how many ids ago one was given out.
+_RIPE = (
+    "xid < pg_snapshot_xmin(pg_current_snapshot()) AND age(xid::xid) > coalesce((SELECT max(age(backend_xmin))"
+    " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    " AND backend_type NOT LIKE 'autovacuum%%'), -1)"
 )
 BATCH = 500  # keys carried in one transaction
 _TAKE_RECHECKS = (

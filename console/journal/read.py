@@ -116,7 +116,7 @@ def _tasks(conn: Conn, run_id: int) -> tuple[TaskState, ...]:
     rows = conn.execute(
         "SELECT task_id, title, kind, phase_id, phase_title, status, estimate_minutes, irreversible, depends,"
         " started_at, finished_at, CASE WHEN status = 'in progress' AND started_at IS NOT NULL"
-        " THEN extract(epoch FROM clock_timestamp() - started_at) ELSE extract(epoch FROM worked) END::float,"
+        " THEN greatest(extract(epoch FROM clock_timestamp() - started_at), 0) ELSE extract(epoch FROM worked) END::float,"
         " operator, blocked_on, note, error, attempts FROM pgferry.task WHERE run_id = %s ORDER BY position",
         (run_id,),
     ).fetchall()

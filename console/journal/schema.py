@@ -128,7 +128,8 @@ CREATE TABLE IF NOT EXISTS pgferry.recheck (
     mapping text NOT NULL,
     key jsonb NOT NULL,
     reason text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp()
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 CREATE TABLE IF NOT EXISTS pgferry.check_result (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -240,6 +241,7 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
 ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
+ALTER TABLE pgferry.recheck ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE pgferry.run ADD COLUMN IF NOT EXISTS tables text[] NOT NULL DEFAULT '{}';
 CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -41,7 +41,9 @@ END $$;
 CHUNKS = """
 CREATE FUNCTION stop_chunk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM public.stops s WHERE s.what = 'chunk' || NEW.ordinal) THEN RAISE 'told to stop'; END IF;
+    IF EXISTS (SELECT FROM public.stops s WHERE s.what = 'chunk' || NEW.ordinal) THEN
+        RAISE 'told to stop' USING ERRCODE = 'io_error';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER stop_chunk BEFORE UPDATE ON pgferry.chunk FOR EACH ROW EXECUTE FUNCTION stop_chunk();
