@@ -13,7 +13,7 @@ from pathlib import Path
 from console.demo.binaries import find_binaries
 from console.demo.server import EmbeddedServer
 from tests.benchmarks import backfill, traffic, triggers, validation, whole_run
-from tests.benchmarks.ground import SETTINGS, Ground, lay, say, server
+from tests.benchmarks.ground import SETTINGS, lay, say, server
 from tests.benchmarks.lines import Line, printed
 
 ON_GROUND = {
@@ -48,7 +48,7 @@ def run(running: EmbeddedServer, rows: int, only: list[str], repeats: int) -> li
     if wanted:
         name = f"ground_{rows}"
         say(f"filling {rows:,} rows")
-        ground: Ground = lay(running.create_database(name), rows)
+        ground = lay(running, name, rows)
         for benchmark in wanted:
             lines += ON_GROUND[benchmark](ground, repeats)
         running.drop_database(name)

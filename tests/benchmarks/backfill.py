@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from console.engine.backfill import Backfill
+from tests.benchmarks.cpu import used
 from tests.benchmarks.ground import Ground, limit_statement, say
 from tests.benchmarks.lines import Line, line, ratio
 from tests.benchmarks.policies import P90, Efficiency, Fixed
@@ -23,6 +24,7 @@ class Copied:
 
     rows: int
     seconds: float
+    cpu: float  # seconds of processor time, of the server and of this process
 
     @property
     def rate(self) -> float:
@@ -33,9 +35,9 @@ class Copied:
 def run_limit(ground: Ground) -> Copied:
     """The limit."""
     with ground.connection() as conn:
-        start = time.perf_counter()
+        cpu, start = used(ground.server_pid), time.perf_counter()
         conn.execute(limit_statement(ground.mapping))
-        return Copied(ground.rows, time.perf_counter() - start)
+        return Copied(ground.rows, time.perf_counter() - start, used(ground.server_pid) - cpu)
 
 
 def run_engine(ground: Ground, policy: Fixed | None = None, *, exact: bool = True, **settings: object) -> Copied:
@@ -45,19 +47,19 @@ def run_engine(ground: Ground, policy: Fixed | None = None, *, exact: bool = Tru
     """
     with ground.session() as session:
         task = ground.task(**settings)
-        start = time.perf_counter()
+        cpu, start = used(ground.server_pid), time.perf_counter()
         backfill = Backfill(session, task, ground.mapping, 0)
         if policy is not None:
             policy.target_ms = task.backfill.target_ms
             backfill.orders.pace = policy  # type: ignore[assignment]
         backfill.run()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, used(ground.server_pid) - cpu
         row = session.conn.execute(
             "SELECT sum(rows_read) FROM pgferry.chunk WHERE run_id = %s", (session.run_id,)
         ).fetchone()
     assert row is not None
     assert row[0] == ground.rows or not exact, "the copy left rows out"
-    return Copied(int(row[0]), seconds)
+    return Copied(int(row[0]), seconds, cpu)
 
 
 _IN_PLACE = """
@@ -101,14 +103,14 @@ def run_in_place(ground: Ground) -> Copied:
         conn.execute("VACUUM ANALYZE in_place")
         conn.execute("CHECKPOINT")
         last: tuple[object, ...] | None = ("-infinity", "", "", "")
-        start = time.perf_counter()
+        cpu, start = used(ground.server_pid), time.perf_counter()
         while last is not None:
             last = conn.execute(_TOUCH, last).fetchone()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, used(ground.server_pid) - cpu
         left = conn.execute("SELECT count(*) FROM in_place WHERE needs_backfill").fetchone()
         conn.execute("DROP TABLE in_place")
     assert left == (0,), "rows were left out"
-    return Copied(rows, seconds)
+    return Copied(rows, seconds, cpu)
 
 
 Variant = Callable[[Ground], Copied]
@@ -122,43 +124,52 @@ VARIANTS: dict[str, tuple[Variant, str]] = {
 
 
 def measure(ground: Ground, repeats: int) -> list[Line]:
-    """Every variant next to a limit of its own, from a fresh table each; the order turns with each repetition."""
+    """Every variant next to a limit of its own, from a fresh table each; the order turns with each repetition.
+
+    ``by CPU`` is the same ratio in processor time: below ``of the limit`` where the copy used both processors, above
+    where it had to wait for others.
+    """
     names = list(VARIANTS)
-    rates: dict[str, list[float]] = {name: [] for name in (LIMIT, *names)}
-    of_limit: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[Copied]] = {name: [] for name in (LIMIT, *names)}
     in_place: list[float] = []
     finish: list[float] = []
     for turn in range(repeats):
         limits = [_fresh(ground, run_limit)]
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            rates[name].append(_fresh(ground, VARIANTS[name][0]))
+            found[name].append(_fresh(ground, VARIANTS[name][0]))
             if name in (ONE, TWO):
                 limits.append(_fresh(ground, run_limit))
-        limit = sum(limits) / len(limits)
-        rates[LIMIT].append(limit)
-        for name in names:
-            of_limit[name].append(rates[name][-1] / limit)
+        found[LIMIT].append(_mean(limits))
         start = time.perf_counter()
         ground.indexed()
         finish.append(time.perf_counter() - start)
         in_place.append(run_in_place(ground).rate)
-        say(f"  backfill {ground.rows:,}: repetition {turn + 1} of {repeats}, 1 worker {of_limit[ONE][-1]:.2f}")
-    with_rest = _with_rest(ground.rows, rates, finish)
-    lines = [line(GROUP, ground.rows, LIMIT, {"rows/s": rates[LIMIT]})]
+        share = found[ONE][-1].rate / found[LIMIT][-1].rate
+        say(f"  backfill {ground.rows:,}: repetition {turn + 1} of {repeats}, 1 worker {share:.2f} of the limit")
+    lines = [line(GROUP, ground.rows, LIMIT, {"rows/s": [one.rate for one in found[LIMIT]]})]
     for name in names:
-        figures = {"rows/s": rates[name], "of the limit": of_limit[name], "with indexes and key": with_rest[name]}
-        figures["x in place"] = ratio(rates[name], in_place)
+        pairs = list(zip(found[name], found[LIMIT], strict=True))
+        rates = [one.rate for one in found[name]]
+        figures = {
+            "rows/s": rates,
+            "of the limit": [one.rate / limit.rate for one, limit in pairs],
+            "by CPU": [limit.cpu / max(one.cpu, 0.01) for one, limit in pairs],
+            # What follows the copy, whatever made it: indexes, foreign key, its validation.
+            "all with indexes": [
+                (limit.seconds + rest) / (one.seconds + rest) for (one, limit), rest in zip(pairs, finish, strict=True)
+            ],
+            "x in place": ratio(rates, in_place),
+        }
         lines.append(line(GROUP, ground.rows, name, figures, VARIANTS[name][1]))
     lines.append(line(GROUP, min(ground.rows, IN_PLACE_ROWS), "in place, trigger, 1,000 rows", {"rows/s": in_place}))
     return lines
 
 
-def _fresh(ground: Ground, variant: Variant) -> float:
+def _fresh(ground: Ground, variant: Variant) -> Copied:
     ground.fresh()
-    return variant(ground).rate
+    return variant(ground)
 
 
-def _with_rest(rows: int, rates: dict[str, list[float]], finish: list[float]) -> dict[str, list[float]]:
-    """The ratio to the limit when both include what follows the copy: indexes, foreign key, its validation."""
-    whole = {name: [rows / rate + rest for rate, rest in zip(rates[name], finish, strict=True)] for name in rates}
-    return {name: ratio(whole[LIMIT], seconds) for name, seconds in whole.items() if name != LIMIT}
+def _mean(found: list[Copied]) -> Copied:
+    count = len(found)
+    return Copied(found[0].rows, sum(one.seconds for one in found) / count, sum(one.cpu for one in found) / count)

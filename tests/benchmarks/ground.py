@@ -49,6 +49,7 @@ class Ground:
     conninfo: str
     plan: Plan
     rows: int
+    server_pid: int | None = None
 
     @property
     def mapping(self) -> Mapping:
@@ -137,11 +138,11 @@ def server() -> EmbeddedServer:
     return EmbeddedServer(find_binaries(), settings=SETTINGS)
 
 
-def lay(conninfo: str, rows: int) -> Ground:
-    """Fill an empty database and run the plan's files up to the new tables."""
+def lay(running: EmbeddedServer, name: str, rows: int) -> Ground:
+    """Make a database, fill it and run the plan's files up to the new tables."""
     plan = load_plan(shipped_plan())
-    prepare(plan, conninfo, rows, lambda text: None)
-    ground = Ground(conninfo, plan, rows)
+    ground = Ground(running.create_database(name), plan, rows, running.pid)
+    prepare(plan, ground.conninfo, rows, lambda text: None)
     with ground.connection() as conn:
         schema.install(conn)
         for task in plan.tasks:
