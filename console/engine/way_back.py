@@ -155,12 +155,12 @@ def _carry_differences(session: Session, task: Task, mapping: Mapping, facts: Ma
         start = time.monotonic()
         rows = _look(session, statement)
         pace.feed(pace.rows, (time.monotonic() - start) * 1000)
-        wanted = [key for what, key in rows if what != MISSING]
-        found.missing += len(rows) - len(wanted)
-        found.lost_samples += [key for what, key in rows if what == MISSING]
+        wanted = [key for what, key, _ in rows if what != MISSING]
+        found.missing += next((count for what, _, count in rows if what == MISSING), 0)
+        found.lost_samples += [key for what, key, _ in rows if what == MISSING]
         if wanted:
             _carry(session, mapping, facts, wanted)
-            stuck = [key for what, key in _look(session, statement) if what != MISSING]
+            stuck = [key for what, key, _ in _look(session, statement) if what != MISSING]
             found.stuck += len(stuck)
             found.lost_samples += stuck
             found.carried += len(wanted) - len(stuck)
@@ -222,13 +222,19 @@ WHERE ({no_n} OR g.pgferry_canonical IS NULL OR {differ})
     )
 
 
-def _look(session: Session, statement: sql.Composed) -> list[tuple[str, Key]]:
-    def look() -> list[tuple[str, Key]]:
+def _look(session: Session, statement: sql.Composed) -> list[tuple[str, Key, int]]:
+    """(what, key, how many of that): every row to carry, of the missing ones a few, as they may be the whole table."""
+    some = sql.SQL(
+        "SELECT what, key, n FROM (SELECT what, key, count(*) OVER of_what AS n, row_number() OVER of_what AS place"
+        " FROM ({}) d (what, key) WINDOW of_what AS (PARTITION BY what)) e WHERE what <> {} OR place <= {}"
+    ).format(statement, sql.Literal(MISSING), sql.Literal(SAMPLES))
+
+    def look() -> list[tuple[str, Key, int]]:
         conn = session.conn
         with conn.transaction():
             conn.execute("SET LOCAL work_mem = '64MB'")
             conn.execute("SET LOCAL enable_nestloop = off")  # see compare: the planner expects one row at a live end
-            return [(what, key) for what, key in conn.execute(statement).fetchall()]
+            return [(what, key, count) for what, key, count in conn.execute(some).fetchall()]
 
     return retry_lost(session, look)
 
