@@ -16,6 +16,7 @@ from console.engine.facts import mapping_facts
 from console.engine.session import Session, Wishes
 from console.journal import lease, runs, schema
 from console.journal.connect import Conn, connect
+from console.journal.state import RunStatus
 from console.plan.find import shipped_plan
 from console.plan.load import load_plan
 from console.plan.model import Direction, Kind, Mapping, Plan, Task
@@ -80,6 +81,7 @@ class Ground:
                 yield session
             finally:
                 session.drop()
+                runs.set_status(control, run_id, RunStatus.ROLLED_BACK, after=tuple(RunStatus))
                 lease.release(control, fence)
 
     def fresh(self) -> None:
