@@ -46,25 +46,36 @@ def _now(conn: Conn) -> datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
+def _watch(conn: Conn, seconds: float) -> Span:
+    """Let the traffic run for so long, and until a worker reported operations of that time."""
+    begin = _now(conn)
+    deadline = time.monotonic() + seconds + 30
+    time.sleep(seconds)
+    while not _reported(conn, begin):
+        assert time.monotonic() < deadline, "the traffic reports nothing"
+        time.sleep(0.1)
+    return begin, _now(conn)
+
+
+def _reported(conn: Conn, since: datetime) -> bool:
+    row = conn.execute("SELECT EXISTS (SELECT 1 FROM pgferry.app_operations WHERE began_at > %s)", (since,)).fetchone()
+    return bool(row and row[0])
+
+
 def run(ground: Ground, seconds: float, rate: float, **settings: object) -> Felt:
     """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy."""
     ground.fresh()
     with ground.connection() as conn:
         conn.execute("TRUNCATE pgferry.app_window, pgferry.app_operations")
         with Traffic(ground.plan, ground.conninfo, rate=rate) as traffic:
-            time.sleep(min(2.0, seconds))  # connections, caches
-            spans: list[Span] = []
-            begin = _now(conn)
-            time.sleep(seconds)
-            spans.append((begin, _now(conn)))
+            _watch(conn, min(2.0, seconds))  # connections, caches
+            spans = [_watch(conn, seconds)]
             ground.sync_on()
-            begin = _now(conn)
-            time.sleep(seconds)
-            spans.append((begin, _now(conn)))
+            spans.append(_watch(conn, seconds))
             begin = _now(conn)
             copied = run_engine(ground, exact=False, **settings)
             spans.append((begin, _now(conn)))
-            time.sleep(1.5)  # the workers report once a second
+            _watch(conn, 1.5)  # the workers report once a second
             assert traffic.failed() == 0, "a worker of the traffic ended"
         rest, synced, copy = steps.overlapping(conn, [[span] for span in spans])
         conn.execute("DELETE FROM book_ticker_snapshots WHERE \"timestamp\" > '2026-01-01Z'")
