@@ -83,7 +83,7 @@ class Previews:
             facts = self._facts(mapping)
             if task.kind is Kind.SYNC:
                 made += sync.prepare(mapping, facts, task.direction, mapping.old)
-                made += sync.triggers(mapping, task.direction, mapping.old)
+                made += sync.triggers(mapping, task.direction, mapping.old, facts)
             elif task.kind is Kind.BACKFILL:
                 low = {name: f"<{name} of the chunk before>" for name in mapping.old_key}
                 high = {name: f"<{name} of this chunk>" for name in mapping.old_key}

@@ -50,11 +50,17 @@ UNIQUES = (
     " FROM pg_index i WHERE i.indrelid = %s AND (i.indisunique OR i.indisexclusion)"
 )
 
-# (the application's own triggers, foreign keys of other tables to this one)
+# (the application's own triggers, foreign keys of other tables to this one, partitions that may lack one for a row)
 TRIGGERS = (
     "SELECT count(*) FILTER (WHERE NOT tgisinternal AND tgname NOT LIKE 'zz\\_pgferry%%'),"
-    " (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = t.oid AND k.contype = 'f')"
+    " (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = t.oid AND k.contype = 'f'),"
+    " EXISTS (SELECT 1 FROM pg_partitioned_table p WHERE p.partrelid = t.oid AND p.partdefid = 0 AND p.partstrat <> 'h')"
     " FROM (SELECT %s::oid AS oid) t LEFT JOIN pg_trigger g ON g.tgrelid = t.oid GROUP BY t.oid"
+)
+
+PARTITIONS = (
+    "SELECT n.nspname, c.relname FROM pg_partition_tree(%s) t JOIN pg_class c ON c.oid = t.relid"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.level > 0 ORDER BY t.level, 1, 2"
 )
 
 _FOREIGN_KEYS = (

@@ -148,6 +148,19 @@ def of_comparison(mapping: Mapping, verdict: Verdict) -> Result:
     )
 
 
+def of_triggers(mapping: Mapping, faults: list[str]) -> Result:
+    """Whether the triggers that are on see every write, as a check's result."""
+    return Result(
+        check_id=f"sync.{mapping.id}",
+        title=f"every write of {mapping.old} and {mapping.new} is carried",
+        severity=Severity.ERROR,
+        ok=not faults,
+        expected="every trigger enabled, on every partition",
+        actual="; ".join(faults) or "all of them",
+        ms=0.0,
+    )
+
+
 def run_checks(session: Session, task: Task, ids: tuple[str, ...], extra: list[Result] | None = None) -> None:
     """Run checks for a task, keep every result, then raise StepFailed if an error check failed."""
     results = list(extra or [])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from console.engine import naming, sync
+from console.engine import naming, sync, sync_state
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
 from console.engine.locking import Limits, run_in_transaction
@@ -28,6 +28,19 @@ SAY_EVERY_S = 15.0
 def limits(task: Task) -> Limits:
     """The task's own timeouts."""
     return Limits(task.lock_timeout_ms, task.statement_timeout_ms, task.build_lock_timeout_ms)
+
+
+def switch(session: Session, task: Task) -> None:
+    """Say which shape leads, after seeing that the triggers still carry every write. Raises StepFailed."""
+    for mapping in session.mappings(task.mappings):
+        found = sync_state.faults(session.conn, mapping, session.old_table(mapping))
+        if found:
+            raise StepFailed(
+                f"Mapping {mapping.id} is not in sync: {'; '.join(found)}.",
+                state="Nothing was switched.",
+                do="Enable the trigger (or create it again by taking the sync back), compare every row, then resume.",
+            )
+    set_leads(session, task, task.leads)
 
 
 def set_leads(session: Session, task: Task, leads: Leads) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.engine import sync, way_back
+from console.engine import refusals, sync, way_back
 from console.engine.contract import limits, synced, wait_quiet
 from console.engine.facts import mapping_facts
 from console.engine.locking import run_in_transaction
@@ -19,6 +19,7 @@ def sync_on(session: Session, task: Task) -> None:
     """Create functions, then the triggers: CREATE TRIGGER is the barrier after which no write escapes."""
     for mapping in session.mappings(task.mappings):
         facts = mapping_facts(session.conn, mapping, session.plan.archive_schema)
+        refusals.refuse(session.conn, mapping, facts, task.direction)
         old = facts.old.name
 
         def functions(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
@@ -31,9 +32,12 @@ def sync_on(session: Session, task: Task) -> None:
             )
 
         def barrier(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
+            facts = mapping_facts(conn, mapping, session.plan.archive_schema)
             for way in task.direction.ways:
                 if not synced(conn, mapping, way, old):
-                    for statement in sync.triggers(mapping, way, old):
+                    for statement in sync.triggers(mapping, way, old, facts):
+                        conn.execute(statement)
+                    for statement in refusals.always(conn, mapping, way, old):
                         conn.execute(statement)
 
         run_in_transaction(session, task.id, f"functions for {mapping.id}", limits(task), functions)

@@ -49,8 +49,9 @@ class Column:
 class TableFacts:
     """A table as it stands. ``checks`` are (constraint, expression over bare column names, the columns).
 
-    ``more_unique`` is true when a second unique or an exclusion constraint, or a trigger of the application,
-    could refuse a row in a way that no expression foretells; ``referenced`` when other tables refer to it.
+    ``more_unique`` is true when a second unique or an exclusion constraint, a trigger of the application, or the lack
+    of a partition could refuse a row in a way that no expression foretells; ``referenced`` when other tables refer
+    to it.
     """
 
     name: TableName
@@ -60,7 +61,7 @@ class TableFacts:
     foreign_keys: tuple[ForeignKey, ...]
     more_unique: bool
     referenced: bool
-    partitioned: bool
+    partitions: tuple[TableName, ...]
     row_security: bool
     rows: int
     bytes: int
@@ -123,15 +124,16 @@ def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
     checks = conn.execute(catalogue.CHECKS, (oid,)).fetchall()
     uniques = conn.execute(catalogue.UNIQUES, (oid,)).fetchall()
     triggers = conn.execute(catalogue.TRIGGERS, (oid,)).fetchone()
+    partitions = conn.execute(catalogue.PARTITIONS, (oid,)).fetchall() if kind == "p" else []
     return TableFacts(
         name=table,
         columns=tuple(_column(*column) for column in conn.execute(catalogue.COLUMNS, (oid,)).fetchall()),
         checks=tuple((name, expression, tuple(names)) for name, expression, names in checks),
         unique_keys=tuple(tuple(names) for names, usable in uniques if usable),
         foreign_keys=catalogue.foreign_keys(conn, oid),
-        more_unique=len(uniques) > 1 or bool(triggers and triggers[0]),
+        more_unique=len(uniques) > 1 or bool(triggers and (triggers[0] or triggers[2])),
         referenced=bool(triggers and triggers[1]),
-        partitioned=kind == "p",
+        partitions=tuple(TableName(*row) for row in partitions),
         row_security=bool(hidden),
         rows=rows,
         bytes=size,
@@ -180,8 +182,8 @@ def mapping_facts(conn: Conn, mapping: Mapping, archive_schema: str, *, keys_uni
     return MappingFacts(
         old,
         new,
-        columns=_yields(conn, mapping, old.name, "o", mapping.columns, "columns"),
-        back=_yields(conn, mapping, new.name, "n", mapping.back, "back"),
+        columns=_yields(conn, mapping, old.name, "o", new, mapping.columns, "columns"),
+        back=_yields(conn, mapping, new.name, "n", old, mapping.back, "back"),
         server=conn.info.server_version // 10000,
     )
 
@@ -227,17 +229,22 @@ def _check_key(mapping: Mapping, facts: TableFacts, key: tuple[str, ...], *, uni
 
 
 def _yields(
-    conn: Conn, mapping: Mapping, source: TableName, alias: str, entries: tuple[tuple[str, str], ...], what: str
-) -> tuple[tuple[str, Kind], ...]:
-    """What the expressions yield, asked of the server without reading a row, under the functions' search_path."""
+    conn: Conn, mapping: Mapping, source: TableName, alias: str, goal: TableFacts, entries: tuple[tuple[str, str], ...],
+    what: str,
+) -> tuple[tuple[str, Kind], ...]:  # fmt: skip
+    """What the expressions yield, asked of the server without reading a row, under the functions' search_path.
+
+    Asks too whether it can be cast to the columns' types.
+    """
     relations = [(source, alias), *((lookup.relation, lookup.name) for lookup in mapping.lookups)]
-    query = sql.SQL("SELECT {} FROM {} WHERE false").format(
-        sql.SQL(", ").join(sql.SQL("({})").format(sql.SQL(expression)) for _, expression in entries),
-        sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(relation.schema, relation.name), sql.SQL(name))
-            for relation, name in relations
-        ),
+    tables = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(relation.schema, relation.name), sql.SQL(name))
+        for relation, name in relations
     )
+
+    def query(items: list[sql.Composable]) -> sql.Composed:
+        return sql.SQL("SELECT {} FROM {} WHERE false").format(sql.SQL(", ").join(items), tables)
+
     schemas = dict.fromkeys(name.schema for name in (mapping.old, mapping.new, *(k.relation for k in mapping.lookups)))
     path = sql.SQL("SELECT set_config('search_path', {}, true)").format(
         sql.Literal(sql.SQL("pg_catalog, {}").format(sql.SQL(", ").join(map(sql.Identifier, schemas))).as_string(None))
@@ -245,7 +252,11 @@ def _yields(
     try:
         with plain_names(conn):
             conn.execute(path)
-            result = conn.execute(query).pgresult
+            result = conn.execute(query([sql.SQL("({})").format(sql.SQL(text)) for _, text in entries])).pgresult
+            assert result is not None
+            found = {name: Kind(result.ftype(i), result.fmod(i)) for i, (name, _) in enumerate(entries)}
+            columns = [(text, column) for name, text in entries if (column := goal.column(name)) is not None]
+            conn.execute(query([sql.SQL("({})::{}").format(sql.SQL(t), sql.SQL(c.base)) for t, c in columns]))
     except psycopg.errors.InsufficientPrivilege:  # a reviewer's preview; whoever runs it is asked in ``refusals``
         return ()
     except (psycopg.ProgrammingError, psycopg.DataError) as error:
@@ -253,5 +264,4 @@ def _yields(
             f"Mapping {mapping.id}, {what}: the server does not take an expression: {str(error).splitlines()[0]}.",
             do="Functions, types and operators outside pg_catalog and the mapping's schemas need their schema's name.",
         ) from None
-    assert result is not None
-    return tuple((name, Kind(result.ftype(i), result.fmod(i))) for i, (name, _) in enumerate(entries))
+    return tuple(found.items())

@@ -181,8 +181,13 @@ def source_of(mapping: Mapping, way: Direction, old: TableName) -> TableName:
     return old if way is Direction.FORWARD else mapping.new
 
 
-def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
-    """The barrier: CREATE TRIGGER waits for every transaction that has written the table, then no write escapes."""
+def triggers(
+    mapping: Mapping, direction: Direction, old: TableName, facts: MappingFacts | None = None
+) -> list[Runnable]:
+    """The barrier: CREATE TRIGGER waits for every transaction that has written the table, then no write escapes.
+
+    Partitions get the row trigger from their parent, but TRUNCATE of one needs a trigger of its own.
+    """
     made: list[Runnable] = []
     for way in direction.ways:
         owner = table(source_of(mapping, way, old))
@@ -192,9 +197,16 @@ def triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Run
                 "CREATE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW {}EXECUTE FUNCTION {}()"
             ).format(trigger_name(way), owner, when, function_name(mapping, f"{way.value}_row")),
             truncate_trigger(mapping, way, source_of(mapping, way, old)),
+            *(truncate_trigger(mapping, way, partition) for partition in _partitions(facts, way)),
             *(gate.triggers(mapping, old) if way is Direction.REVERSE else ()),
         ]
     return made
+
+
+def _partitions(facts: MappingFacts | None, way: Direction) -> tuple[TableName, ...]:
+    if facts is None:
+        return ()
+    return (facts.old if way is Direction.FORWARD else facts.new).partitions
 
 
 def truncate_trigger(mapping: Mapping, way: Direction, owner: TableName) -> Runnable:

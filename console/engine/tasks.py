@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from console.engine import checks, contract, dual_write
+from console.engine import checks, contract, dual_write, sync_state
 from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
@@ -46,9 +46,7 @@ def _forward(exports: Path) -> dict[Kind, Callable[[Session, Task, TaskRow], Non
         Kind.SYNC: lambda session, task, _: retry_lost(session, lambda: dual_write.sync_on(session, task)),
         Kind.BACKFILL: _backfill,
         Kind.CHECK: lambda session, task, _: _check(session, task),
-        Kind.SWITCH: lambda session, task, _: retry_lost(
-            session, lambda: contract.set_leads(session, task, task.leads)
-        ),
+        Kind.SWITCH: lambda session, task, _: retry_lost(session, lambda: contract.switch(session, task)),
         Kind.DRAIN: lambda session, task, _: retry_lost(session, lambda: contract.drain(session, task)),
         Kind.RETIRE: lambda session, task, _: retry_lost(session, lambda: contract.retire(session, task)),
         Kind.PURGE: lambda session, task, _: retry_lost(session, lambda: contract.purge(session, task, exports)),
@@ -93,7 +91,8 @@ def _check(session: Session, task: Task) -> None:
                 faults=dict(verdict.faults), words=verdict.words(), ms=verdict.ms, rows=verdict.samples,
             )  # fmt: skip
         session.event("check", f"{mapping.id}: {verdict.words()}", task_id=task.id)
-        results.append(checks.of_comparison(mapping, verdict))
+        faults = sync_state.faults(session.conn, mapping, session.old_table(mapping))
+        results += [checks.of_comparison(mapping, verdict), checks.of_triggers(mapping, faults)]
     checks.run_checks(session, task, task.checks, results)
     runs.task_note(session.conn, session.run_id, task.id, "passed")
 

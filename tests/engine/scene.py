@@ -124,7 +124,7 @@ def switch_on(conn: Conn, direction: Direction, mapping: Mapping = MAPPING) -> N
     facts = mapping_facts(conn, mapping, "pgferry_archive")
     for statement in (
         *sync.prepare(mapping, facts, direction, facts.old.name),
-        *sync.triggers(mapping, direction, facts.old.name),
+        *sync.triggers(mapping, direction, facts.old.name, facts),
     ):
         conn.execute(statement)
 

@@ -1,0 +1,225 @@
+"""What would keep a sync from seeing or carrying a write: found in the catalogue before a trigger is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from console.engine import derive
+from console.engine.derive import table
+from console.engine.facts import MappingFacts, TableFacts
+from console.errors import Refused
+from console.journal.connect import Conn
+from console.plan.model import Direction, Mapping, TableName
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A reason why a sync would be wrong, and what removes it."""
+
+    what: str
+    do: str
+
+
+def refuse(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Direction) -> None:
+    """Raise Refused, naming everything at once, if writes of ``direction`` could be missed or could fail."""
+    found = obstacles(conn, mapping, facts, direction)
+    if found:
+        raise Refused(
+            f"Mapping {mapping.id} cannot be kept in sync: " + " ".join(o.what for o in found),
+            state="Nothing was changed.",
+            do=" ".join(dict.fromkeys(o.do for o in found)),
+        )
+
+
+def obstacles(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Direction) -> list[Obstacle]:
+    """Everything that speaks against a sync of ``direction``."""
+    found = _sessions(conn)
+    for side in (facts.old, facts.new):
+        found += _table(conn, side)
+    if conn.execute(_UNLOGGED, (_oid(facts.old.name), _oid(facts.new.name))).fetchone() == ("p", "u"):
+        found.append(
+            Obstacle(
+                f"{facts.new.name} is UNLOGGED: a crash empties it, and replicas never hold it.",
+                f"ALTER TABLE {facts.new.name} SET LOGGED.",
+            )
+        )
+    found += _collations(mapping, facts)
+    for way in direction.ways:
+        forward = way is Direction.FORWARD
+        source, goal = (facts.old, facts.new) if forward else (facts.new, facts.old)
+        mapped = [name for name, _ in (mapping.columns if forward else mapping.back)]
+        found += _constraints(conn, goal) + _unfilled(conn, goal, mapped)
+        found += _rights(conn, source.name, goal.name, [lookup.relation for lookup in mapping.lookups])
+    return list(dict.fromkeys(found))
+
+
+def _oid(name: TableName) -> str:
+    return table(name).as_string(None)
+
+
+_UNLOGGED = (
+    "SELECT a.relpersistence::text, b.relpersistence::text FROM pg_class a, pg_class b"
+    " WHERE a.oid = to_regclass(%s) AND b.oid = to_regclass(%s)"
+)
+
+
+def _sessions(conn: Conn) -> list[Obstacle]:
+    """Sessions in the replica role fire no ordinary trigger."""
+    rows = conn.execute(
+        "SELECT coalesce('role ' || r.rolname, 'every role'), coalesce('database ' || d.datname, 'every database')"
+        " FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole"
+        " LEFT JOIN pg_database d ON d.oid = s.setdatabase"
+        " WHERE (s.setdatabase = 0 OR d.datname = current_database())"
+        " AND EXISTS (SELECT 1 FROM unnest(s.setconfig) c WHERE c ~* '^session_replication_role=(replica)')"
+    ).fetchall()
+    found = [
+        Obstacle(
+            f"Sessions of {role} in {database} run with session_replication_role = replica: no trigger sees their writes.",
+            "Reset session_replication_role for them (ALTER ROLE .. RESET, ALTER DATABASE .. RESET).",
+        )
+        for role, database in rows
+    ]
+    row = conn.execute("SELECT current_setting('session_replication_role')").fetchone()
+    if row and row[0] == "replica":
+        found.append(
+            Obstacle(
+                "This session itself runs with session_replication_role = replica.",
+                "Reset session_replication_role for this role or connection.",
+            )
+        )
+    return found
+
+
+def _table(conn: Conn, facts: TableFacts) -> list[Obstacle]:
+    name = facts.name
+    found = []
+    children = conn.execute(
+        "SELECT c.oid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = to_regclass(%s) AND NOT c.relispartition ORDER BY 1",
+        (_oid(name),),
+    ).fetchall()
+    if children:
+        found.append(
+            Obstacle(
+                f"{name} has inheritance children ({', '.join(c[0] for c in children)}): its triggers do not see writes to them.",
+                "Make them partitions, or map them on their own after ALTER TABLE .. NO INHERIT.",
+            )
+        )
+    rules = conn.execute(
+        "SELECT rulename FROM pg_rewrite WHERE ev_class = to_regclass(%s) AND rulename <> '_RETURN' ORDER BY 1",
+        (_oid(name),),
+    ).fetchall()
+    if rules:
+        found.append(
+            Obstacle(
+                f"{name} has rules ({', '.join(r[0] for r in rules)}), which turn writes into others before a trigger sees them.",
+                "Replace the rules by triggers.",
+            )
+        )
+    return found
+
+
+def _collations(mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
+    found = []
+    for part in derive.key_parts(mapping):
+        old, new = facts.old.column(part.old) if part.old else None, facts.new.column(part.new)
+        if old is not None and new is not None and old.loose != new.loose:
+            found.append(
+                Obstacle(
+                    f"Keys {part.old} and {part.new} are equal by different rules (a nondeterministic collation on one side).",
+                    "Give both key columns the same collation.",
+                )
+            )
+    return found
+
+
+def _constraints(conn: Conn, goal: TableFacts) -> list[Obstacle]:
+    """What would only refuse a row when the application commits, outside of any function of ours."""
+    rows = conn.execute(
+        "SELECT k.conname, k.contype::text, k.condeferred, k.conrelid::regclass::text FROM pg_constraint k"
+        " WHERE (k.conrelid = to_regclass(%(table)s) AND k.condeferrable AND (k.contype <> 'f' OR k.condeferred))"
+        " OR (k.confrelid = to_regclass(%(table)s) AND k.contype = 'f' AND k.condeferred) ORDER BY 1",
+        {"table": _oid(goal.name)},
+    ).fetchall()
+    found = []
+    for name, kind, deferred, owner in rows:
+        remedy = (
+            f"ALTER TABLE {owner} ALTER CONSTRAINT {name} DEFERRABLE INITIALLY IMMEDIATE, until the old table is retired."
+            if kind == "f"
+            else f"Make {name} of {owner} NOT DEFERRABLE (drop it and create it again), until the old table is retired."
+        )
+        when = "is deferred" if deferred else "can be deferred by any session"
+        found.append(
+            Obstacle(
+                f"Constraint {name} of {owner} {when}: a row that it refuses would fail the application's COMMIT.",
+                remedy,
+            )
+        )
+    return found
+
+
+def _unfilled(conn: Conn, goal: TableFacts, mapped: list[str]) -> list[Obstacle]:
+    rows = conn.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+        " AND attnotnull AND NOT atthasdef AND attidentity = '' AND NOT attname = ANY (%s) ORDER BY attnum",
+        (_oid(goal.name), mapped),
+    ).fetchall()
+    return [
+        Obstacle(
+            f"{goal.name}.{name} must not be null, has no default, and the mapping does not fill it: every row would be refused.",
+            f"Map {name}, or give it a default.",
+        )
+        for (name,) in rows
+    ]
+
+
+def _rights(conn: Conn, source: TableName, goal: TableName, lookups: list[TableName]) -> list[Obstacle]:
+    """The functions run with the rights of who makes them: asked here, not at the application's first write."""
+    wanted = [
+        *((source, right) for right in ("SELECT", "TRIGGER")),
+        *((goal, right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")),
+        *((name, "SELECT") for name in lookups),
+    ]
+    rows = conn.execute(
+        'SELECT w.name, w.right FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY w(name, "right", place)'
+        " WHERE NOT has_table_privilege(to_regclass(w.name), w.right) ORDER BY place",
+        ([_oid(name) for name, _ in wanted], [right for _, right in wanted]),
+    ).fetchall()
+    user = conn.execute("SELECT current_user").fetchone()
+    return [
+        Obstacle(
+            f"The role {user[0] if user else ''} lacks {right} on {name}.",
+            "Run as the owner of the tables, or grant it.",
+        )
+        for name, right in rows
+    ]
+
+
+def subscribed(conn: Conn, name: TableName) -> bool:
+    """Whether a subscription writes to the table: its workers run in the replica role."""
+    row = conn.execute(
+        "SELECT count(*) FROM pg_subscription_rel WHERE srrelid = to_regclass(%s)", (_oid(name),)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def always(conn: Conn, mapping: Mapping, direction: Direction, old: TableName) -> list[sql.Composed]:
+    """Statements that make the triggers fire for a subscription's workers too, where one side is subscribed.
+
+    Where both are, the publisher sends both tables and keeps them in sync itself: carried again here, each write would
+    be written twice.
+    """
+    sides = {way: subscribed(conn, old if way is Direction.FORWARD else mapping.new) for way in Direction.BOTH.ways}
+    if all(sides.values()):
+        return []
+    return [
+        sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(
+            table(old if way is Direction.FORWARD else mapping.new),
+            sql.Identifier(f"zz_pgferry_{way.value}{what}"),
+        )
+        for way in direction.ways
+        if sides[way]
+        for what in ("", "_truncate")
+    ]

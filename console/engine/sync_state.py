@@ -1,0 +1,40 @@
+"""Whether the triggers of a sync that is on still see every write: someone may have disabled or dropped them since."""
+
+from __future__ import annotations
+
+from console.engine.derive import table
+from console.engine.naming import function_name, trigger_text
+from console.journal.connect import Conn
+from console.plan.model import Direction, Mapping, TableName
+
+# Every table of a side (its partitions too) with the state of the trigger that each should have.
+_TRIGGERS = """
+SELECT t.relid::regclass::text, w.name, g.tgenabled::text FROM (
+  SELECT to_regclass(%(table)s) AS relid WHERE to_regclass(%(table)s) IS NOT NULL
+  UNION SELECT p.relid FROM pg_partition_tree(to_regclass(%(table)s)) p
+) t CROSS JOIN unnest(%(names)s::text[]) w(name) LEFT JOIN pg_trigger g ON g.tgrelid = t.relid AND g.tgname = w.name
+WHERE (g.tgenabled IS NULL OR g.tgenabled IN ('D', 'R')) ORDER BY 1, 2"""
+
+
+def is_on(conn: Conn, mapping: Mapping, way: Direction) -> bool:
+    """Whether a direction was switched on and not off again: its functions are there."""
+    name = function_name(mapping, f"{way.value}_row").as_string(None)
+    row = conn.execute("SELECT to_regproc(%s) IS NOT NULL", (name,)).fetchone()
+    return bool(row and row[0])
+
+
+def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
+    """One sentence for each trigger of a direction that is on and would miss writes; empty when all is well."""
+    found = []
+    for way in Direction.BOTH.ways:
+        if not is_on(conn, mapping, way):
+            continue
+        owner = old if way is Direction.FORWARD else mapping.new
+        rows = conn.execute(
+            _TRIGGERS,
+            {"table": table(owner).as_string(None), "names": [trigger_text(way), trigger_text(way, "truncate")]},
+        ).fetchall()
+        for relation, name, state in rows:
+            what = "is missing" if state is None else "is disabled" if state == "D" else "fires for replicas only"
+            found.append(f"trigger {name} on {relation} {what}: writes to it are not carried")
+    return found
