@@ -15,9 +15,9 @@ from psycopg import sql
 from console.engine import compare_sql, derive
 from console.engine.compare_sql import Question
 from console.engine.derive import Composed, column, commas, table
+from console.engine.naming import function_name
 from console.engine.scan import answer
 from console.engine.session import LOST, Session
-from console.engine.sync import function_name
 from console.engine.verdict import Answer
 from console.engine.visit import may_carry
 from console.errors import Refused, StepFailed
