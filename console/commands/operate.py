@@ -151,7 +151,7 @@ def status(settings: Settings, output: str) -> int:
     plan = load_plan(settings.plan_dir) if settings.plan_dir else None
 
     def work(world: JournalWorld) -> int:
-        state = world.state()
+        state = world.audited()
         out(report_json(state) if output == "json" else status_text(state))
         return 0
 

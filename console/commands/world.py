@@ -108,6 +108,14 @@ class JournalWorld:
         except KeyError:
             raise UsageError(f"There is no run {run_id} in this database.") from None
 
+    def audited(self) -> RunState:
+        """The state of the run with its chain of events looked at: too dear for every glance."""
+        return self._use(self._audited)
+
+    def _audited(self, conn: Conn) -> RunState:
+        state = self._state(conn)
+        return replace(state, audit=events.audit(conn, state.run_id)) if state.run_id else state
+
     def wait(self, seconds: float) -> None:
         """Returns when the journal changed, or after this long; a lost connection only makes it wait."""
         try:
@@ -267,7 +275,7 @@ class JournalWorld:
         """The state of the run with what only a report shows: what the applications felt of each step."""
 
         def read_all(conn: Conn) -> RunState:
-            state = self._state(conn)
+            state = self._audited(conn)
             if state.traffic is None:
                 return state
             return replace(state, traffic=replace(state.traffic, steps=steps.latencies(conn, state.run_id)))

@@ -16,11 +16,12 @@ from console.headless.words import (
     table,
     to_json,
 )
-from console.journal.state import CheckState, Latency, Progress, RunState, TaskState, TaskStatus
+from console.journal.state import Audit, CheckState, Latency, Progress, RunState, TaskState, TaskStatus
 
 Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
 _FINISHED = (TaskStatus.COMPLETED, TaskStatus.ROLLED_BACK, TaskStatus.FAILED)
+_BROKEN_SHOWN = 5
 _LAST_EVENTS = 50
 _SAMPLE_ROWS = 5
 
@@ -115,7 +116,16 @@ def _head(state: RunState) -> list[tuple[str, str]]:
         ("tasks", f"{done_tasks(state)} of {len(state.tasks)} completed"),
         ("leads", ", ".join(f"{mapping}: {shape}" for mapping, shape in state.leads) or "-"),
     ]
+    if state.audit is not None:
+        entries.append(("audit", _audit_words(state.audit)))
     return [*entries, ("error", state.error)] if state.error else entries
+
+
+def _audit_words(audit: Audit) -> str:
+    if audit.intact:
+        return f"intact: {count(audit.events)} events, each carrying the hash of the one before"
+    ids = ", ".join(str(id_) for id_ in audit.broken[:_BROKEN_SHOWN])
+    return f"BROKEN: events were changed or taken away, see event {ids}"
 
 
 def _task_row(task: TaskState) -> list[str]:

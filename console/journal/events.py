@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from console.journal.connect import Conn
+from console.journal.state import Audit
 
 CHANNEL = "pgferry"
 
@@ -43,12 +44,27 @@ def notify(conn: Conn) -> None:
 
 
 def broken_links(conn: Conn, run_id: int) -> list[int]:
-    """Ids of events whose hash does not follow from their content and the event before; empty when intact."""
+    """Ids of events whose hash does not follow from their content and the event before; empty when intact.
+
+    The run keeps the hash of its last event: where that is another one, events behind the last one left were taken
+    away, and its id (0 when none is left) is named.
+    """
     rows = conn.execute(
         "SELECT id FROM (SELECT id, hash, prev_hash, lag(hash, 1, '') OVER (ORDER BY id) AS before,"
         " encode(sha256(convert_to(concat_ws('|', prev_hash, extract(epoch FROM at), actor, kind, task_id, text, data),"
-        " 'UTF8')), 'hex') AS again FROM pgferry.event WHERE run_id = %s) e"
-        " WHERE hash <> again OR prev_hash <> before ORDER BY id",
-        (run_id,),
+        " 'UTF8')), 'hex') AS again FROM pgferry.event WHERE run_id = %(run)s) e"
+        " WHERE hash <> again OR prev_hash <> before"
+        " UNION SELECT coalesce(last.id, 0) FROM pgferry.run LEFT JOIN (SELECT id, hash FROM pgferry.event"
+        " WHERE run_id = %(run)s ORDER BY id DESC LIMIT 1) last ON true"
+        " WHERE run.id = %(run)s AND run.event_hash <> coalesce(last.hash, '') ORDER BY 1",
+        {"run": run_id},
     ).fetchall()
     return [int(row[0]) for row in rows]
+
+
+def audit(conn: Conn, run_id: int) -> Audit:
+    """The chain of the run's events, looked at as a whole."""
+    row = conn.execute("SELECT count(*) FROM pgferry.event WHERE run_id = %s", (run_id,)).fetchone()
+    assert row is not None
+    broken = tuple(broken_links(conn, run_id))
+    return Audit(int(row[0]), not broken, broken)

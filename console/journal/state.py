@@ -310,6 +310,15 @@ class RollbackPreview:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """Whether the chain of events is whole. ``broken``: ids of events that do not follow from the ones before."""
+
+    events: int
+    intact: bool
+    broken: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """Everything a console shows of a run at one moment (``server_now``, the server's clock)."""
 
@@ -337,6 +346,7 @@ class RunState:
     leads: tuple[tuple[str, str], ...] = ()  # mapping id -> old, both, new
     rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows
     comparisons: tuple[ComparisonState, ...] = ()  # the newest of each mapping
+    audit: Audit | None = None  # None: not looked at
 
     @property
     def current(self) -> TaskState | None:
