@@ -10,8 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.journal.difference import Difference
 from console.journal.state import (
     CheckState,
+    ComparisonState,
     Event,
     Latency,
     Lease,
@@ -258,6 +260,53 @@ def _failed_check() -> RunState:
     )
 
 
+_VALUES: dict[str, str | None] = {
+    "timestamp": "2025-10-11 05:33:50.80077+00", "symbol_id": "91", "id": "500001", "bid_price": "0.05466351",
+    "bid_qty": "12.00000000", "ask_price": "0.05466400", "ask_qty": "3.50000000", "sequence_number": None,
+    "update_type": "snapshot", "created_at": "2025-10-11 05:33:51+00",
+}  # fmt: skip
+
+
+def _a_difference(kind: str, second: int, **new: str | None) -> dict[str, str]:
+    """A differing row as a comparison names it."""
+    key = {"timestamp": f"2025-10-11 05:33:{second}.80077+00", "symbol_id": str(second)}
+    old = None if kind == "extra" else {**_VALUES, **key}
+    there = None if kind == "missing" else {**_VALUES, **key, **new}
+    return Difference(kind, "new", key, old, there, tuple(new)).row()
+
+
+def _differing_rows() -> RunState:
+    found = (
+        _a_difference("changed", 21, bid_price="0.05466352", sequence_number="7"),
+        _a_difference("extra", 37),
+        _a_difference("missing", 50),
+        *(_a_difference("changed", second, update_type=None) for second in range(51, 57)),
+    )
+    words = (
+        "1,000,000 old <> 998,381 new + 1,620 rejected; 7 changed, 1 missing in the new table, 1 only in the new table"
+    )
+    equal = "old = new + rejected, every row equal"
+    title = "every row of {0} against {0}_v2"
+    return replace(
+        _failed_check(),
+        checks=(
+            a_check("P1.1.1", "exchanges_seeded", at=ago(4000)),
+            a_check(
+                "P2.1.2", "compare.book_ticker", False, severity="error", title=title.format("book_ticker_snapshots"),
+                expected=equal, actual=words, rows=found, ms=1830.0, at=ago(8),
+            ),
+            a_check(
+                "P2.1.2", "compare.trades", severity="error", title=title.format("trades"), expected=equal,
+                actual="200,000 old = 199,680 new + 320 rejected, every row equal", ms=402.0, at=ago(400),
+            ),
+        ),
+        comparisons=(
+            ComparisonState("book_ticker", "P2.1.2", 1, ago(8), 8.0, False, words, found),
+            ComparisonState("trades", "watch", 6, ago(40), 40.0, True, "every row equal"),
+        ),
+    )  # fmt: skip
+
+
 def _gate() -> RunState:
     question = a_plan().task("P3.1.3").question
     return _base(
@@ -314,6 +363,7 @@ STATES: dict[str, Callable[[], RunState]] = {
     "paused": lambda: replace(_mid_backfill(), status=RunStatus.PAUSED, lease=None),
     "lock wait": _lock_wait,
     "failed check": _failed_check,
+    "differing rows": _differing_rows,
     "gate": _gate,
     "done": _done,
     "rolled back": _rolled_back,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from console.journal.state import CheckState, RunState
+from console.journal.state import CheckState, ComparisonState, RunState
 from console.text import plain
-from console.tui.draw import numbers
+from console.tui.draw import differences, numbers
 from console.tui.draw.base import beside, cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
 from console.tui.facts import Facts
 from console.tui.glyphs import Glyphs
@@ -46,19 +46,78 @@ def row(check: CheckState, selected: bool, width: int, glyphs: Glyphs, words_wid
     return line(mark, text)
 
 
-def detail(check: CheckState, width: int, glyphs: Glyphs) -> list[Text]:
+def newer(state: RunState | None, check: CheckState) -> ComparisonState | None:
+    """A comparison of the same rows that was made after the check."""
+    mapping = check.check_id.removeprefix("compare.")
+    for found in state.comparisons if state and mapping != check.check_id else ():
+        if found.mapping == mapping and found.at > check.at and found.origin != check.task_id:
+            return found
+    return None
+
+
+def _again(found: ComparisonState) -> list[Text]:
+    """That the rows were compared again since, and what was found."""
+    passes = f", the same {found.passes} times" if found.passes > 1 else ""
+    verdict = ("equal", "ok") if found.ok else ("they differ", "bad")
+    lines = [
+        line(cell("again", 10, "dim"), f"compared {numbers.age(found.age_s)} ago ({found.origin}{passes}): ", verdict)
+    ]
+    return lines if found.ok else [*lines, line(cell("", 10), (found.words, "bad"))]
+
+
+def rows_of(state: RunState | None, check: CheckState) -> tuple[dict[str, str], ...]:
+    """The sample rows to show: those of a newer comparison that found differences, else the check's own."""
+    later = newer(state, check)
+    if later is None:
+        return check.rows
+    return later.rows if not later.ok else ()
+
+
+def detail(state: RunState | None, check: CheckState, width: int, glyphs: Glyphs) -> list[Text]:
     """What was expected, what was found, and sample rows."""
+    later = newer(state, check)
+    rows = rows_of(state, check)
+    lines = _verdict(check, later, width)
+    if differences.are_differences(rows):
+        return [
+            *lines,
+            *differences.listing(rows, -1, (width, len(rows) + 1), glyphs),
+        ]
+    if rows:
+        lines += [heading(glyphs, width, f"{len(rows)} sample rows"), *table(rows, width)]
+    return lines
+
+
+def opened(state: RunState | None, check: CheckState, chosen: int, size: tuple[int, int], glyphs: Glyphs) -> list[Text]:
+    """One check on the whole screen; where rows differ, the list of them and the chosen one with both sides."""
+    width, height = size
+    rows = rows_of(state, check)
+    if not differences.are_differences(rows):
+        return detail(state, check, width, glyphs)
+    later = newer(state, check)
+    top = _verdict(check, later, width)
+    below = differences.side_by_side(rows[chosen], width, glyphs)
+    room = max(height - len(top) - len(below), min(len(rows) + 1, 5))
+    listed = differences.listing(rows, chosen, (width, min(room, len(rows) + 1)), glyphs)
+    return [*top, *listed, *below]
+
+
+def _verdict(check: CheckState, later: ComparisonState | None, width: int) -> list[Text]:
     sign, style = word(check)
     lines = [
         line((f"{check.check_id}", "title"), ("  after " + check.task_id, "dim")),
         *wrap(check.title, width),
         line(cell("expected", 10, "dim"), check.expected),
-        line(cell("found", 10, "dim"), (check.actual, "" if check.ok else style), ("  " + sign, style)),
+        *_found(check, width, sign, style),
         line(cell("took", 10, "dim"), numbers.ms(check.ms), (f" at {numbers.clock(check.at)}", "dim")),
     ]
-    if check.rows:
-        lines += [heading(glyphs, width, f"{len(check.rows)} sample rows"), *table(check.rows, width)]
-    return lines
+    return lines if later is None else [*lines, *_again(later)]
+
+
+def _found(check: CheckState, width: int, sign: str, style: str) -> list[Text]:
+    """What was found, over two lines where it is long."""
+    words = wrap(f"{check.actual}  {sign}", width - 10, "" if check.ok else style, limit=2)
+    return [line(cell("" if index else "found", 10, "dim"), item) for index, item in enumerate(words)]
 
 
 def table(rows: Sequence[dict[str, str]], width: int) -> list[Text]:
@@ -74,20 +133,26 @@ def table(rows: Sequence[dict[str, str]], width: int) -> list[Text]:
     return [fit(item, width) for item in lines]
 
 
-def screen(facts: Facts, items: Sequence[CheckState], chosen: int, opened: bool, size: tuple[int, int]) -> list[Text]:
-    """The list with the chosen result's detail; ``opened`` gives the detail the whole screen."""
+def screen(
+    facts: Facts, items: Sequence[CheckState], chosen: int, row_chosen: int | None, size: tuple[int, int]
+) -> list[Text]:
+    """The list with the chosen result's detail; with ``row_chosen`` the detail has the whole screen."""
     width, height = size
     if not items:
         return fill([line(), line(" ", "No check has run yet."), *_planned(facts)], width, height)
     check = items[chosen]
-    if opened:
-        return fill([line(" ", item) for item in detail(check, width - 2, facts.glyphs)], width, height)
+    if row_chosen is not None:
+        shown = opened(facts.state, check, row_chosen, (width - 2, height), facts.glyphs)
+        return fill([line(" ", item) for item in shown], width, height)
     failing = sum(not item.ok and item.severity == "error" for item in items)
     warned = sum(not item.ok for item in items) - failing
     state_width = 17 if failing or warned else 7
     after = f", {warned} only warn" if warned else ""
     passed = f" {'all ' if not warned else ''}{len(items) - warned} passed"
+    later = [found for item in items if (found := newer(facts.state, item)) is not None and not found.ok]
     words = (f" {failing} of {len(items)} failed{after}", "bad") if failing else (passed + after, "ok")
+    if later and not failing:
+        words = (f" {passed.strip()}, but compared again {later[0].mapping} differs", "bad")
     if width >= 110:
         left_width = width * 11 // 20
         right_width = width - left_width - 3
@@ -97,11 +162,11 @@ def screen(facts: Facts, items: Sequence[CheckState], chosen: int, opened: bool,
             ends(line(words), seen, left_width),
             *(row(item, item is check, left_width, facts.glyphs, state_width) for item in items[top:]),
         ]
-        right = detail(check, right_width, facts.glyphs)
+        right = detail(facts.state, check, right_width, facts.glyphs)
         return beside(
             fill(left, left_width, height), fill(right, right_width, height), facts.glyphs, (left_width, right_width)
         )
-    below = [line(" ", item) for item in detail(check, width - 2, facts.glyphs)]
+    below = [line(" ", item) for item in detail(facts.state, check, width - 2, facts.glyphs)]
     listing = max(min(len(items), height - 2 - len(below)), 3)
     top = scrolled(0, chosen, len(items), listing)
     listed = [row(item, item is check, width, facts.glyphs, state_width) for item in items[top:]]

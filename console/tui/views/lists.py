@@ -38,7 +38,7 @@ class BackfillView(View):
 
 
 class ChecksView(View):
-    """Screen 4: results of checks; ``opened`` shows the rows of one."""
+    """Screen 4: results of checks; ``opened`` shows one, where the cursor moves among the rows that differ."""
 
     name = "checks"
     title = "Checks"
@@ -47,9 +47,25 @@ class ChecksView(View):
     def __init__(self) -> None:
         super().__init__()
         self.opened = False
+        self.row = 0
 
     def count(self, facts: Facts) -> int:
         return len(checks.ranked(facts.state, self.words))
+
+    def settle(self, facts: Facts) -> None:
+        super().settle(facts)
+        self.row = max(0, min(self.row, self._rows(facts) - 1)) if self.opened else 0
+
+    def move(self, lines: int, facts: Facts) -> None:
+        if self.opened:
+            self.row += lines
+            self.settle(facts)
+        else:
+            super().move(lines, facts)
+
+    def _rows(self, facts: Facts) -> int:
+        items = checks.ranked(facts.state, self.words)
+        return len(checks.rows_of(facts.state, items[self.cursor])) if items else 0
 
     def back(self) -> bool:
         if self.opened:
@@ -59,7 +75,7 @@ class ChecksView(View):
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
         items = checks.ranked(facts.state, self.words)
-        return checks.screen(facts, items, self.cursor, self.opened and bool(items), size)
+        return checks.screen(facts, items, self.cursor, self.row if self.opened and items else None, size)
 
 
 class ActivityView(View):
