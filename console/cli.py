@@ -102,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
 
     formats(add("status", "where the newest run stands"))
     formats(add("report", "the whole report of the newest run"), "markdown")
+    speed = add("speed", "change a copy's settings while it runs, or before it is resumed")
+    speed.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="for instance workers=2 max_lock_waiters=5")
+    work = add("work", "lend workers of this host to a copy that runs elsewhere, until it ends")
+    work.add_argument("--workers", type=_whole(1, 16), default=1, help="how many (default 1)")
     add("pause", "pause after the current batch or statement")
     add("resume", "go on after a pause or a failure")
 
@@ -242,6 +246,10 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             return operate.status(settings, args.format)
         case "report":
             return operate.report(settings, args.format)
+        case "speed":
+            return operate.speed(settings, args.settings)
+        case "work":
+            return operate.work(settings, args.workers)
         case "pause":
             return operate.command(settings, Verb.PAUSE)
         case "resume":

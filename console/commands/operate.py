@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from console.commands.settings import Settings
 from console.commands.world import JournalWorld, PaperWorld, finished
+from console.engine.lend import lend
 from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
 from console.headless.follow import Follower
@@ -15,6 +16,7 @@ from console.headless.report import report_json, report_markdown, report_text, s
 from console.headless.words import duration, safe, to_json
 from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
 from console.plan import order
+from console.plan import settings as live
 from console.plan.load import load_plan
 from console.plan.model import Plan
 
@@ -144,6 +146,31 @@ def command(settings: Settings, verb: Verb, **args: object) -> int:
         return 0
 
     return _with_world(settings, the_plan(settings), work, control=True)
+
+
+def speed(settings: Settings, words: list[str]) -> int:
+    """Change settings of the copy, each ``name=value``. Raises UsageError for one that cannot be."""
+    values: dict[str, object] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word} is not NAME=VALUE.", do=f"Known names: {', '.join(sorted(live.KEYS))}.")
+        try:
+            values[name] = live.checked(name, value)
+        except ValueError as error:
+            raise UsageError(str(error), do=f"Known names: {', '.join(sorted(live.KEYS))}.") from None
+    return command(settings, Verb.SPEED, **values)
+
+
+def work(settings: Settings, workers: int) -> int:
+    """Lend workers to a running copy until it ends."""
+    plan = the_plan(settings)
+    batches, rows = lend(
+        settings.dsn, plan, settings.operator, workers=workers,
+        say=lambda text: print(f"pgferry: {safe(text)}", file=sys.stderr),
+    )  # fmt: skip
+    out(f"{batches:,} batches, {rows:,} rows copied from here")
+    return 0
 
 
 def status(settings: Settings, output: str) -> int:

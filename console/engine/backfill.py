@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from dataclasses import asdict, fields
+
+import psycopg
 
 from console.engine import copier, ranges
 from console.engine.facts import MappingFacts, mapping_facts
@@ -13,9 +16,10 @@ from console.engine.session import Session
 from console.engine.signals.base import Throttle
 from console.engine.signals.board import Board, throttles
 from console.engine.workers import Crew, Ground, Orders
-from console.errors import StepFailed
-from console.journal import chunks, runs
+from console.errors import FerryError, StepFailed
+from console.journal import chunks, hands, runs
 from console.journal.chunks import Copy, Tally, Totals
+from console.journal.hands import Hand, Pacing
 from console.journal.read import progress_of
 from console.journal.state import Progress, Setting
 from console.plan import settings as live
@@ -43,6 +47,7 @@ class Backfill:
         self.recent = Recent()
         self.rates: deque[float] = deque(maxlen=20)
         self.total = 0
+        self.helpers: tuple[Hand, ...] = ()
 
     def run(self) -> None:
         """Copy to the end. Raises StepFailed (too many rejects), Interrupted, LeaseLost; may be run again after any."""
@@ -64,6 +69,9 @@ class Backfill:
         finally:
             crew.stop()
             self.board.close()
+            with contextlib.suppress(psycopg.Error, FerryError):  # the server may be gone: it grows old by itself
+                if not self.session.lost():
+                    hands.clear(self.session.conn, self.copy)
         totals = self._totals()
         self._limit_rejects(totals)
         self._report(totals, 0.0)
@@ -95,6 +103,7 @@ class Backfill:
                 raise self.orders.failed[0]
             held = bool(self.orders.held_by)
             self._obey_signals()
+            self._tell_helpers()
             totals, now = self._totals(), time.monotonic()
             seconds, rows = now - last_time, totals.read - last.read
             if not held or rows:
@@ -119,7 +128,6 @@ class Backfill:
         known = {field.name for field in fields(BackfillSettings)}
         changed = {name: value for name, value in wishes.settings.items() if name in known}
         wanted = BackfillSettings(**{**asdict(self.orders.settings), **changed})
-        self.orders.hands = self.orders.workers
         if wanted == self.orders.settings:
             return
         if wanted.batch_rows != self.orders.settings.batch_rows:
@@ -133,6 +141,16 @@ class Backfill:
         self.board.tick(self.session.conn)
         self.orders.held_by = [reading.name for reading in self.board.holding]
         self.orders.duty_percent = self.orders.settings.duty_percent * self.board.share
+
+    def _tell_helpers(self) -> None:
+        """Say the pace to workers of other processes, and count them in: all share the limit on rows a second."""
+        orders = self.orders
+        self.helpers = hands.lent(self.session.conn, self.copy)
+        orders.hands = orders.workers + sum(hand.workers for hand in self.helpers)
+        pacing = Pacing(
+            asdict(orders.settings), orders.pace.rows, orders.duty_percent, orders.hands, tuple(orders.held_by)
+        )
+        hands.tell(self.session.conn, self.copy, pacing)
 
     def _tell_of_signals(self, said: str) -> str:
         """A line in the log where what holds the copy back changed; the names of what holds it now."""
@@ -185,6 +203,7 @@ class Backfill:
             reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),
             held="" if done else self.board.words(), settings=self._settings(), chunks=totals.chunks,
             retries=totals.retries, last_error=totals.last_error, content_hash=str(totals.content_hash),
+            hands=tuple(str(hand) for hand in self.helpers),
         )  # fmt: skip
         self.session.live(self._name(), asdict(progress))
         note = f"{totals.read:,} rows" if done else f"{100 * share:.1f}%"

@@ -40,6 +40,8 @@ class Orders:
     hungry: threading.Event = field(default_factory=threading.Event)  # planner: a chunk was taken
     failed: list[Exception] = field(default_factory=list)
     batch_ms: float = 0.0
+    batches: int = 0  # copied by this process
+    rows: int = 0
 
     @property
     def workers(self) -> int:
@@ -163,6 +165,8 @@ class Crew:
     def _after(self, outcome: Outcome) -> None:
         orders = self.orders
         orders.batch_ms = outcome.ms
+        orders.batches += 1
+        orders.rows += outcome.read
         orders.pace.feed(outcome.read, outcome.ms)
         orders.rest(
             rest_seconds(
