@@ -29,7 +29,8 @@ class Pace:
         self._rates.append(rows / ms)
         rate = sorted(self._rates)[len(self._rates) // 2]
         if ms > FAR_OVER * self.target_ms:
-            self._set(max(int(self.rows * self.target_ms / ms), SMALLEST), f"the last batch took {ms:.0f} ms")
+            least = min(SMALLEST, self.rows)
+            self._set(max(int(self.rows * self.target_ms / ms), least), f"the last batch took {ms:.0f} ms")
             self._rates.clear()
             return
         wanted = rate * self.target_ms
@@ -73,18 +74,19 @@ def eta_range(rates: list[float], rows_left: int) -> tuple[float | None, float |
 
 
 WINDOWS_S = (15.0, 30.0, 60.0)
+LATE = 2.0
 MARGIN = 0.1  # the range is never narrower than this to either side
 
 
 class Recent:
     """How fast rows went lately, in working time: paused and held-back time is never put in.
 
-    Rows arrive in batches, so the rate is taken over windows of several lengths and not from sample to sample: at
-    a low duty cycle most samples see no batch end at all.
+    Rows arrive in batches, so a rate is taken from the end of one batch to the end of another, over windows of
+    several lengths: at a low duty cycle most samples see no batch end at all.
     """
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()  # (working seconds, rows) so far, oldest first
+        self._ends: deque[tuple[float, int]] = deque([(0.0, 0)])  # (working seconds, rows) when batches ended
         self._seconds = 0.0
         self._rows = 0
 
@@ -92,19 +94,24 @@ class Recent:
         """``rows`` more in ``seconds`` of working time."""
         self._seconds += seconds
         self._rows += rows
-        self._samples.append((self._seconds, self._rows))
-        while len(self._samples) > 1 and self._samples[1][0] < self._seconds - max(WINDOWS_S):
-            self._samples.popleft()
+        if rows:
+            self._ends.append((self._seconds, self._rows))
+        while len(self._ends) > 2 and self._ends[1][0] < self._seconds - max(WINDOWS_S):
+            self._ends.popleft()
 
     def rates(self) -> list[float]:
-        """Rows/s over the last windows, those in which rows came; the shortest first."""
+        """Rows/s over the last windows; the shortest first. Empty before the first batch."""
+        ends = list(self._ends)
+        if len(ends) < 2:
+            return []
         found = []
         for window in WINDOWS_S:
-            inside = [(s, n) for s, n in self._samples if s >= self._seconds - window]
-            start = next(((s, n) for s, n in reversed(self._samples) if s < self._seconds - window), None)
-            since, rows = start or ((0.0, 0) if self._seconds <= window else inside[0])
-            if self._seconds > since and self._rows > rows:
-                found.append((self._rows - rows) / (self._seconds - since))
+            before = [i for i, (seconds, _) in enumerate(ends[:-1]) if seconds <= self._seconds - window]
+            first = before[-1] if before else 0
+            (since, rows), (until, _) = ends[first], ends[-1]
+            gap = (until - since) / (len(ends) - 1 - first)
+            late = self._seconds - until > LATE * gap  # the next batch is overdue: the silence counts too
+            found.append((self._rows - rows) / max((self._seconds if late else until) - since, 1e-6))
         return found
 
     def eta(self, rows_left: int) -> tuple[float | None, float | None]:

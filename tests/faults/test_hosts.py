@@ -53,7 +53,7 @@ def helper(database: str, plan: Plan) -> Iterator[subprocess.Popen[str]]:
 def begin(database: str, plan: Plan, conn: Conn) -> int:
     """A run that copies slowly enough for others to join."""
     run_id = a_run(database, plan)
-    send(database, run_id, Verb.SPEED, max_rows_per_second=250, batch_rows=20, target_ms=1, workers=1)
+    send(database, run_id, Verb.SPEED, max_rows_per_second=50, batch_rows=5, target_ms=1, workers=1)
     send(database, run_id, Verb.START, until="end")
     return run_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.engine.checks import judge
-from console.engine.pace import LARGEST, SMALLEST, Pace, eta_range, rest_seconds
+from console.engine.pace import LARGEST, SMALLEST, Pace, Recent, eta_range, rest_seconds
 
 
 def test_grows_by_at_most_half_until_the_target_is_met() -> None:
@@ -25,6 +25,13 @@ def test_a_batch_far_over_its_target_shrinks_at_once() -> None:
     pace.feed(20_000, 2_000)
     assert pace.rows == 1_000
     assert pace.reason == "batch shrank from 20,000 to 1,000: the last batch took 2000 ms, target 100 ms"
+
+
+def test_a_batch_smaller_than_the_smallest_never_grows_because_it_was_slow() -> None:
+    pace = Pace(5_000, 1)
+    pace.fix(5, "alice")
+    pace.feed(5, 40)
+    assert (pace.rows, pace.reason) == (5, "batch set to 5 by alice")
 
 
 def test_a_short_last_batch_says_nothing() -> None:
@@ -58,6 +65,61 @@ def test_eta_is_a_range_from_the_recent_rates() -> None:
     assert (low, high) == (10, 20)
     assert eta_range([], 10) == (None, None)
     assert eta_range([5.0], 0) == (0.0, 0.0)
+
+
+def steady(recent: Recent, rows_per_second: float, seconds: float, *, batch: int) -> None:
+    """Samples each half second; rows come a batch at a time."""
+    due = 0.0
+    for _ in range(int(seconds * 2)):
+        due += rows_per_second / 2
+        whole = int(due // batch) * batch
+        due -= whole
+        recent.add(0.5, whole)
+
+
+@pytest.mark.parametrize(
+    ("rate", "batch"),
+    [(100_000, 20_000), (20_000, 20_000), (2_000, 20_000), (1_500, 20_000), (50, 100)],
+    ids=["full speed", "a batch a second", "a batch each ten seconds", "low duty", "a slow table"],
+)
+def test_the_time_left_is_near_the_truth_however_rarely_a_batch_ends(rate: float, batch: int) -> None:
+    recent = Recent()
+    steady(recent, rate, 120, batch=batch)
+    low, high = recent.eta(int(rate * 1000))
+    assert low is not None
+    assert high is not None
+    assert 600 < low <= 1000 <= high < 1600
+
+
+def test_a_rate_that_changes_makes_the_range_wide_and_then_narrow() -> None:
+    recent = Recent()
+    steady(recent, 10_000, 120, batch=1_000)
+    steady(recent, 1_000, 20, batch=1_000)
+    low, high = recent.eta(100_000)
+    assert low is not None
+    assert high is not None
+    assert low < 20
+    assert high > 80
+    steady(recent, 1_000, 70, batch=1_000)
+    low, high = recent.eta(100_000)
+    assert low is not None
+    assert high is not None
+    assert 80 < low <= 100 <= high < 130
+
+
+def test_paused_time_is_no_working_time() -> None:
+    recent = Recent()
+    steady(recent, 10_000, 60, batch=1_000)
+    before = recent.eta(100_000)
+    assert recent.eta(100_000) == before, "an hour may pass: nothing is added while it rests"
+
+
+def test_rows_left_are_never_a_matter_of_no_time() -> None:
+    recent = Recent()
+    assert recent.eta(10) == (None, None), "no rate yet"
+    steady(recent, 1_000_000, 10, batch=20_000)
+    assert recent.eta(10) == (1.0, 1.0)
+    assert recent.eta(0) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
