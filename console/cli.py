@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     add("pause", "pause after the current batch or statement")
     add("resume", "go on after a pause or a failure")
 
+    cancel = add("cancel", "cancel the statement of a session that is in the way, or this run's own")
+    cancel.add_argument("pid", type=_whole(1), metavar="PID", help="as 'pgferry status' shows it")
+    cancel.add_argument("--terminate", action="store_true", help="end the session, its transaction is rolled back")
+    cancel.add_argument("--yes", action="store_true", help="do it without asking")
+
     rollback = add("rollback", "go back to just before a task, or to the start")
     rollback.add_argument("--to", required=True, metavar="TASK", help="a task, a phase or start")
     rollback.add_argument("--show", action="store_true", help="only say what would be done")
@@ -254,6 +259,8 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             return operate.command(settings, Verb.PAUSE)
         case "resume":
             return operate.command(settings, Verb.RESUME)
+        case "cancel":
+            return operate.cancel(settings, args.pid, terminate=args.terminate, yes=args.yes)
         case "rollback":
             return operate.rollback(settings, args.to, args.typed, args.format, show=args.show)
         case _:

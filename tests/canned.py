@@ -17,6 +17,7 @@ from console.journal.state import (
     Event,
     Latency,
     Lease,
+    LockWait,
     Progress,
     RollbackPreview,
     RollbackStep,
@@ -226,14 +227,39 @@ def _lock_wait() -> RunState:
         statements=(StatementState("P1.1.3", "up", 1, ddl, "waiting for a lock", 4, 812.0, 0.0),),
         sessions=(
             Session(
-                2211, "nightly-report", "analyst", "idle in transaction", 1843.0, "SELECT * FROM symbols", "blocks us"
+                2211,
+                "nightly-report",
+                "analyst",
+                "idle in transaction",
+                1843.0,
+                "SELECT * FROM symbols",
+                "blocks us",
+                mark="1700000000.1 1700000100.2",
+            ),
+            Session(
+                2304,
+                "admin psql",
+                "dba",
+                "active",
+                61.0,
+                "ALTER TABLE symbols ADD COLUMN note text",
+                "blocks us",
+                mark="1700000000.3 1700000100.4",
+                waits_for=2211,
             ),
             Session(2390, "arbitrage-engine", "engine", "active", 0.4, "INSERT INTO symbols ...", "waits behind us"),
         ),
+        lock_wait=LockWait("P1.1.3", ddl, 4, True, 12, 14),
         traffic=some_traffic(),
         events=events(
             ("task", "P1.1.3", "P1.1.3 started"),
-            ("lock", "P1.1.3", "gave up after 200 ms waiting for symbols, held by pid 2211; next try in 1.6 s"),
+            (
+                "lock",
+                "P1.1.3",
+                "ALTER TABLE book_ticker_snapshots_v2 ADD CONSTRAINT fk_symbol FO..: in the way: pid 2211 nightly-report"
+                " (idle in transaction, 31 min): SELECT * FROM symbols and 1 more; 12 sessions wait behind us;"
+                " stood aside after attempt 3, next in 1.6 s",
+            ),
         ),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from console.commands.settings import Settings
 from console.commands.world import JournalWorld, PaperWorld, finished
+from console.engine.blockers import session_words
 from console.engine.lend import lend
 from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
@@ -171,6 +172,33 @@ def work(settings: Settings, workers: int) -> int:
     )  # fmt: skip
     out(f"{batches:,} batches, {rows:,} rows copied from here")
     return 0
+
+
+def cancel(settings: Settings, pid: int, *, terminate: bool, yes: bool) -> int:
+    """Cancel the statement of a session the runner sees in the way, or its own; or end that session.
+
+    It is named first, and asked for on a terminal; elsewhere ``yes`` is needed.
+    """
+
+    def work(world: JournalWorld) -> int:
+        found = [session for session in world.state().sessions if session.pid == pid]
+        if not found:
+            raise Refused(
+                f"No session {pid} is known to be in the way of the run.",
+                state="Nothing was done.",
+                do="See 'pgferry status'.",
+            )
+        session = found[0]
+        print(safe(f"{session.role}: {session_words(session)}, user {session.user}"), file=sys.stderr)
+        what = "end this session" if terminate else "cancel its statement"
+        if not yes and not (sys.stdin.isatty() and input(f"Type {pid} to {what}: ").strip() == str(pid)):
+            raise Refused(
+                "It was not confirmed.", state="Nothing was done.", do="Type the pid when asked, or say --yes."
+            )
+        out(_ask(world, Verb.TERMINATE if terminate else Verb.CANCEL, pid=pid, mark=session.mark))
+        return 0
+
+    return _with_world(settings, the_plan(settings), work, control=True)
 
 
 def status(settings: Settings, output: str) -> int:

@@ -12,11 +12,14 @@ BLOCKS = "blocks us"
 BLOCKS_BLOCKER = "blocks a blocker"
 WAITS = "waits behind us"
 OURS = "our statement"
+USES_OLD = "uses the old table"
 LISTED = 20  # sessions named; the others are counted
 DEPTH = 6  # how far a chain of waits is followed
 
 # Start of session and of transaction: what tells this one from the next with the same pid. Empty where not visible.
 MARK = "coalesce(extract(epoch FROM a.backend_start)::text || ' ' || coalesce(extract(epoch FROM a.xact_start)::text, '-'), '')"
+# The same for somebody who uses an old table in one short transaction after the other: the session alone.
+SESSION_MARK = "coalesce(extract(epoch FROM a.backend_start)::text || ' *', '')"
 _FACTS = (
     "a.pid, coalesce(nullif(a.application_name, ''), a.backend_type, ''), coalesce(a.usename, ''),"
     " coalesce(a.state, CASE WHEN a.backend_start IS NULL THEN 'not visible' ELSE '' END),"
@@ -90,6 +93,30 @@ def own(conn: Conn, pid: int) -> Session | None:
     return Session(*row) if row else None
 
 
+def one(conn: Conn, pid: int) -> Session | None:
+    """The session with this pid now, whatever it does."""
+    row = conn.execute(f"SELECT {_FACTS}, '', '', {MARK} FROM pg_stat_activity a WHERE a.pid = %s", (pid,)).fetchone()
+    return Session(*row) if row else None
+
+
+def same(now: str, confirmed: str) -> bool:
+    """Whether the mark of now is that of the session, and of the transaction unless any will do, that was confirmed."""
+    start, _, transaction = confirmed.partition(" ")
+    return bool(start) and (now == confirmed or (transaction == "*" and now.partition(" ")[0] == start))
+
+
+def signal_backend(conn: Conn, pid: int, mark: str, *, terminate: bool) -> bool:
+    """Cancel the statement of the session with this mark, or end it; False when it is no longer that.
+
+    Raises InsufficientPrivilege.
+    """
+    function = "pg_terminate_backend" if terminate else "pg_cancel_backend"
+    row = conn.execute(
+        f"SELECT {function}(a.pid) FROM pg_stat_activity a WHERE a.pid = %s AND {MARK} = %s", (pid, mark)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def still_there(conn: Conn, sessions: tuple[Session, ...]) -> tuple[Session, ...]:
     """Of ``sessions``, those whose transaction is the same still, with their state and age of now."""
     if not sessions:
@@ -126,12 +153,12 @@ def session_words(session: Session) -> str:
 def in_the_way_words(seen: Look | None) -> str:
     """Who is in the way, and who is at the root of it where that is somebody else."""
     if seen is None or not seen.in_the_way:
-        return "another session holds the lock"
+        return "another session is in the way"
     first, *more = seen.in_the_way
     others = f" and {len(more)} more" if more else ""
     roots = [item for item in seen.sessions if item.role == BLOCKS_BLOCKER and not item.waits_for]
     root = f"; at the root of it {session_words(roots[0])}" if roots and first.waits_for else ""
-    return f"{session_words(first)}{others} holds the lock{root}"
+    return f"in the way: {session_words(first)}{others}{root}"
 
 
 def behind_words(count: int) -> str:

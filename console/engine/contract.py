@@ -11,6 +11,7 @@ from pathlib import Path
 from psycopg import sql
 
 from console.engine import naming, sync, sync_state
+from console.engine.blockers import SESSION_MARK, USES_OLD
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
 from console.engine.locking import Limits, run_in_transaction
@@ -59,13 +60,14 @@ def _users(conn: Conn, relation: TableName) -> list[OtherSession]:
     """Sessions that hold a lock on the table now and whose statement names it (not: reach it through the sync)."""
     rows = conn.execute(
         "SELECT DISTINCT a.pid, a.application_name, coalesce(a.usename, ''), coalesce(a.state, ''),"
-        " extract(epoch FROM clock_timestamp() - a.query_start)::float, left(a.query, 200)"
-        " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation'"
+        " extract(epoch FROM clock_timestamp() - a.query_start)::float, left(a.query, 200), "
+        + SESSION_MARK
+        + " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation'"
         " AND l.relation = to_regclass(%s) AND l.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'pgferry%%'"
         " AND a.backend_type = 'client backend' AND a.query ~ ('\\m' || %s || '\\M')",
         (sql.Identifier(relation.schema, relation.name).as_string(None), relation.name),
     ).fetchall()
-    return [OtherSession(*(*row, "uses the old table", str(relation))) for row in rows]
+    return [OtherSession(*(*row[:6], USES_OLD, str(relation), row[6])) for row in rows]
 
 
 def _writes(conn: Conn, mapping: Mapping, side: str) -> int:

@@ -1,4 +1,4 @@
-"""The runner's ear and pulse: heartbeat, operators' commands, and who blocks whom while a lock is awaited."""
+"""The runner's ear and pulse: heartbeat and operators' commands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import psycopg
 
 from console.engine import rollback
+from console.engine.interrupt import signal
 from console.engine.session import Session, is_lost
 from console.errors import FerryError, LeaseLost, Refused, UsageError
 from console.journal import commands, events, lease, runs
@@ -21,6 +22,7 @@ from console.plan.model import Kind
 from console.plan.order import until
 
 POLL_S = 0.25
+LONG_S = 1.0  # a statement that runs so long may well run longer
 REFUSED_S = 0.5  # after the server refused a write of ours
 
 
@@ -97,6 +99,8 @@ class Control:
             Verb.CONFIRM: self._confirm,
             Verb.ROLLBACK: self._rollback,
             Verb.PURGE: self._purge,
+            Verb.CANCEL: lambda command: signal(self.session, self.conn, command, terminate=False),
+            Verb.TERMINATE: lambda command: signal(self.session, self.conn, command, terminate=True),
         }
         try:
             with self.conn.transaction():
@@ -136,7 +140,13 @@ class Control:
         at_work = (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING)
         if not runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING, after=at_work):
             raise Refused("Nothing runs that could be paused.")
-        return "pause after the current batch or statement"
+        attempt, what = self.session.step.now(), self.session.step.what
+        if attempt is None or not attempt.pid or attempt.seconds < LONG_S:
+            return "pause after the current batch or statement"
+        return (
+            f"pause after the statement that runs now ({what}, {attempt.seconds:.0f} s so far);"
+            f" 'pgferry cancel {attempt.pid}' or x in Activity stops it at once"
+        )
 
     def _resume(self, command: Command) -> str:
         row = runs.get(self.conn, self.session.run_id)

@@ -183,7 +183,7 @@ def _why(session: Session, error: psycopg.Error) -> str:
     if isinstance(error, psycopg.errors.SerializationFailure):
         return "changed by another transaction" if error.diag.message_primary else str(error)
     behind = step.gave_way_to or (step.seen.behind if step.seen else 0)
-    return f"{blockers.in_the_way_words(step.seen)}, {blockers.behind_words(behind)}"
+    return f"{blockers.in_the_way_words(step.seen)}; {blockers.behind_words(behind)}"
 
 
 def short(error: psycopg.Error) -> str:

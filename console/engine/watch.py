@@ -89,6 +89,8 @@ class Watcher:
         conn = self._connection()
         look = blockers.look(conn, attempt.pid)
         step.saw(look, attempt.number)
+        if not look.blocking and step.seen is not None and attempt.seconds < QUEUE_GRACE_S:  # not at its lock yet
+            look = Look(blockers.still_there(conn, step.seen.blocking), look.behind)
         if look.in_the_way and attempt.gives_way and attempt.seconds > QUEUE_GRACE_S and look.behind > QUEUE_LIMIT:
             step.cancel(conn, attempt.pid, behind=look.behind, number=attempt.number)
         own = blockers.own(conn, attempt.pid) if attempt.seconds > OWN_AFTER_S else None

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from console.headless.report import done_tasks, progress_words
+from console.headless.report import done_tasks, lock_words, progress_words
 from console.headless.words import count, duration, eta, safe
 from console.journal.state import Progress, RunState, TaskState, Traffic
 
@@ -96,6 +96,8 @@ def picture(state: RunState, *, ascii_only: bool = False) -> RenderableType:
     for progress in state.progress:
         if not progress.finished:
             parts += [_bar(progress, text), *_throttle(progress, text)]
+    if state.lock_wait is not None:
+        parts.append(text(f"  {lock_words(state.lock_wait)}", "yellow"))
     for session in state.sessions:
         parts.append(text(f"  pid {session.pid} {session.application} {session.role}: {session.query}", "yellow"))
     if state.traffic is not None:

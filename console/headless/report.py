@@ -16,7 +16,7 @@ from console.headless.words import (
     table,
     to_json,
 )
-from console.journal.state import Audit, CheckState, Latency, Progress, RunState, TaskState, TaskStatus
+from console.journal.state import Audit, CheckState, Latency, LockWait, Progress, RunState, TaskState, TaskStatus
 
 Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
@@ -80,11 +80,19 @@ def progress_words(progress: Progress) -> str:
     )
 
 
+def lock_words(wait: LockWait) -> str:
+    """A statement that waits for its lock, in a few words."""
+    now = f"waits for its lock, {count(wait.behind)} sessions behind it" if wait.waits else "stands aside"
+    return f"{wait.task_id} {now}, attempt {wait.attempt}, at most {count(wait.most_behind)} behind it: {wait.what}"
+
+
 def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     """The run on one page: where it stands, what hinders it, and every task's state."""
     lines = [f"{name:<9} {text}" for name, text in _head(state)]
     for progress in state.progress:
         lines.append(f"{'progress':<9} {progress_words(progress)}")
+    if state.lock_wait is not None:
+        lines.append(f"{'lock':<9} {lock_words(state.lock_wait)}")
     for session in state.sessions:
         where = f" on {session.table}" if session.table else ""
         lines.append(

@@ -58,7 +58,7 @@ def run_state(
         progress=_progress(conn, run_id),
         checks=_checks(conn, run_id),
         events=_events(conn, run_id, events),
-        sessions=_sessions(conn, run_id),
+        sessions=sessions(conn, run_id),
         lock_wait=_lock_wait(conn, run_id),
         traffic=(tally or traffic.Tally()).read(conn, row[7], row[8]),
         leads=tuple(conn.execute("SELECT mapping, leads FROM pgferry.lead ORDER BY mapping").fetchall()),
@@ -184,7 +184,8 @@ def progress_of(conn: Conn, run_id: int, name: str) -> Progress | None:
     return None if row is None else _a_progress(row[0])
 
 
-def _sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:
+def sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:
+    """The sessions that matter to the run now, as its runner last saw them."""
     return tuple(Session(**item) for payload in _live(conn, run_id, "sessions:") for item in payload)
 
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
-from console.journal.state import RunStatus, TaskState, TaskStatus, Verb
+from console.journal.state import RunStatus, Session, TaskState, TaskStatus, Verb
 from console.text import plain
 from console.tui import pace, questions
 from console.tui.draw import rollback as rollback_drawing
+from console.tui.draw.live import OURS, WAITS
 from console.tui.facts import Missing, can_resume, is_active
 from console.tui.keys import SCREENS
 from console.tui.messages import Outcome
 from console.tui.ports import Receipt
-from console.tui.views.lists import ChecksView, LogView
+from console.tui.views.lists import ActivityView, ChecksView, LogView
 
 if TYPE_CHECKING:
     from console.tui.shell import Shell
@@ -41,6 +42,8 @@ class Actions:
             "faster": lambda: self._speed(pace.faster),
             "slower": lambda: self._speed(pace.slower),
             "confirm": self._confirm,
+            "cancel": self._cancel,
+            "end": self._end,
             "rollback": self._rollback,
             "follow": self._follow,
             "filter": self._filter,
@@ -247,6 +250,43 @@ class Actions:
             self._shell.ask(questions.gate(task, words, yes))
         else:
             self.say("Nothing waits for a person now.")
+
+    def _in_the_way(self, verb: str) -> Session | None:
+        """The session under the cursor of Activity, if it may be signalled; else the operator is told why not."""
+        view = self._shell.view
+        if self._refused() or not isinstance(view, ActivityView):
+            return None
+        session = view.chosen(self._shell.facts)
+        if session is None:
+            self.say(f"There is no session to {verb}.")
+        elif session.pid == 0:
+            self.say("A prepared transaction: its owner ends it with COMMIT PREPARED or ROLLBACK PREPARED.")
+        elif session.role == WAITS:
+            self.say(f"Session {session.pid} waits behind us; it is not in the way.")
+        else:
+            return session
+        return None
+
+    def _cancel(self) -> None:
+        session = self._in_the_way("cancel")
+        if session is None:
+            return
+        if session.role != OURS and session.state.startswith("idle"):
+            self.say(f"Session {session.pid} is {session.state}: it has no statement to cancel. X ends the session.")
+            return
+        ask = questions.cancel_ours if session.role == OURS else questions.cancel
+        args = {"pid": session.pid, "mark": session.mark}
+        self._shell.ask(ask(session, lambda: self._send(f"cancel {session.pid}", Verb.CANCEL, **args)))
+
+    def _end(self) -> None:
+        session = self._in_the_way("end")
+        if session is None:
+            return
+        if session.role == OURS:
+            self.say("That is our own statement: x cancels it.")
+            return
+        args = {"pid": session.pid, "mark": session.mark}
+        self._shell.ask(questions.end(session, lambda: self._send(f"end {session.pid}", Verb.TERMINATE, **args)))
 
     # rolling back
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.journal.state import RollbackPreview, RunState, TaskState, TaskStatus
+from console.journal.state import RollbackPreview, RunState, Session, TaskState, TaskStatus
+from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.facts import Facts, is_active
 
@@ -96,6 +97,41 @@ def roll_back(facts: Facts, preview: RollbackPreview, meaning: str, yes: Act) ->
         (f"{steps} Nothing is lost.",),
         (Option("enter", "roll back now", yes), Option(NO[0], NO[1], _nothing)),
     )
+
+
+def _about(session: Session) -> tuple[str, ...]:
+    who = f"pid {session.pid}, {session.application} as {session.user or '(no user)'}"
+    since = f"{session.state or session.role}, open for {numbers.age(session.age_s)}"
+    return (f"{session.role}: {who}; {since}", shorten(plain(session.query), 140))
+
+
+def cancel(session: Session, yes: Act) -> Question:
+    """Another session's statement, seen in the way, is to be cancelled."""
+    words = (*_about(session), "Its application gets an error (57014); the session and its transaction stay open.")
+    return Question(
+        f"Cancel the statement of session {session.pid}?",
+        words,
+        (Option("y", f"yes, cancel what {session.pid} does now", yes), Option(NO[0], NO[1], _nothing)),
+    )
+
+
+def cancel_ours(session: Session, yes: Act) -> Question:
+    """The run's own statement is to be cancelled."""
+    words = (*_about(session), "The task stops, its state known; space runs the statement again.")
+    return Question(
+        "Cancel our own statement?",
+        words,
+        (Option("y", "yes, cancel it: the run stops here", yes), Option(NO[0], NO[1], _nothing)),
+    )
+
+
+def end(session: Session, yes: Act) -> Question:
+    """A session that is in the way is to be ended: its pid has to be typed."""
+    words = (
+        *_about(session),
+        f"Its transaction is rolled back and its application loses the connection. To do it, type its pid: {session.pid}",
+    )
+    return Question(f"End session {session.pid}?", words, typed=str(session.pid), act=yes)
 
 
 def leave(facts: Facts, yes: Act) -> Question:

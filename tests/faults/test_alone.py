@@ -84,7 +84,7 @@ def test_a_build_that_waited_too_long_is_built_again(database: str, monkeypatch:
     status, _ = order(database, plan, run_id, Verb.START, until="end")
     state = state_of(database, run_id)
     assert status is RunStatus.FAILED
-    assert "in 2 attempts of 300 ms: pid" in state.error
+    assert "in 2 attempts of 300 ms: in the way: pid" in state.error
     assert "forgotten psql" in state.error
     assert "The INVALID index sales_note is left" in state.error
     assert invalid(conn) == 1

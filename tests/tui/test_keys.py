@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.journal.state import Verb
+from console.journal.state import Session, Verb
 from console.tui.keys import KEYS, SCREENS, footer
 from console.tui.shell import Shell
 from tests.canned import a_run_state
@@ -105,6 +105,46 @@ async def test_what_is_lost_or_final_is_typed(name: str) -> None:
     final = CannedWorld(current=a_run_state("done"))
     await after(final, "G", "c", *name, "enter")
     assert final.sent == ([(Verb.PURGE, {"task": "P4.1.3", "typed": name})] if name == "arbitrage" else [])
+
+
+HOLDER = {"pid": 2211, "mark": "1700000000.1 1700000100.2"}
+MIDDLE = {"pid": 2304, "mark": "1700000000.3 1700000100.4"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent"),
+    [
+        (["5", "x"], []),  # idle in transaction: there is nothing to cancel
+        (["5", "j", "x", "y"], [(Verb.CANCEL, MIDDLE)]),
+        (["5", "j", "x", "escape", "enter"], []),
+        (["5", "X", *"2304", "enter"], []),
+        (["5", "X", *"2211", "enter"], [(Verb.TERMINATE, HOLDER)]),
+        (["5", "X", *"2211", "escape"], []),
+        (["5", "G", "X", "x"], []),  # it waits behind us
+        (["x", "X"], []),
+    ],
+)
+async def test_a_session_in_the_way_is_signalled_only_after_a_question(
+    keys: list[str], sent: list[tuple[Verb, dict[str, object]]]
+) -> None:
+    world = CannedWorld(current=a_run_state("lock wait"))
+    await after(world, *keys)
+    assert world.sent == sent
+
+
+async def test_a_reader_signals_nobody() -> None:
+    reading = CannedWorld(current=a_run_state("lock wait"), can_control=False)
+    app = await after(reading, "5", "j", "x", "y", "X", "enter")
+    assert reading.sent == []
+    assert app.question is None
+
+
+async def test_our_own_statement_can_be_cancelled_not_ended() -> None:
+    own = Session(4711, "pgferry run 7 work", "dba", "active", 300.0, "CREATE INDEX CONCURRENTLY", "our statement")
+    world = CannedWorld(current=a_run_state("lock wait", sessions=(own,)))
+    assert "x cancels it" in (await after(world, "5", "X")).notice[0]
+    await after(world, "5", "x", "y")
+    assert world.sent == [(Verb.CANCEL, {"pid": 4711, "mark": ""})]
 
 
 @pytest.mark.parametrize("opened", [["s"], ["c"], ["u", "enter"], ["ctrl+c", "ctrl+c"], ["slash"], ["colon"], ["q"]])

@@ -58,6 +58,8 @@ SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "checks_row": ("differing rows", ("4", "enter", "j")),
     "checks_again": ("differing rows", ("4", "j", "j")),
     "activity": ("lock wait", ("5",)),
+    "activity_cancel_asks": ("lock wait", ("5", "j", "x")),
+    "activity_end_asks": ("lock wait", ("5", "X")),
     "log": ("mid backfill", ("6",)),
     "rollback": ("mid backfill", ("u",)),
     "rollback_detailed": ("mid backfill", ("u", "v")),

@@ -9,12 +9,12 @@ from rich.text import Text
 from console.journal.state import RunState, Session
 from console.tui.draw import numbers
 from console.tui.draw.base import cell, fill, fit, heading, line, scrolled, wrap
-from console.tui.draw.live import BLOCKS, USES_OLD, WAITS, latency_row
+from console.tui.draw.live import BLOCKS, BLOCKS_BLOCKER, OURS, USES_OLD, WAITS, latency_row
 from console.tui.facts import Facts
 from console.tui.glyphs import Glyphs
 
-ORDER = (BLOCKS, WAITS, USES_OLD)
-ROLE_STYLE = {BLOCKS: "bad", WAITS: "bad", USES_OLD: "warn"}
+ORDER = (BLOCKS, BLOCKS_BLOCKER, OURS, WAITS, USES_OLD)
+ROLE_STYLE = {BLOCKS: "bad", BLOCKS_BLOCKER: "bad", OURS: "run", WAITS: "bad", USES_OLD: "warn"}
 
 
 def ranked(state: RunState | None, words: str = "") -> list[Session]:
@@ -53,8 +53,21 @@ def screen(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[int,
     """Sessions with the chosen one's query, then who leads and how the applications fare."""
     width, height = size
     below = [*_leads(facts), *_figures(facts, width, max(height - 20, 6))]
-    lines = _sessions(facts, items, chosen, (width, max(height - len(below), 8)))
-    return fill([*lines, *below], width, height)
+    above = _waits(facts, width)
+    lines = _sessions(facts, items, chosen, (width, max(height - len(below) - len(above), 8)))
+    return fill([*above, *lines, *below], width, height)
+
+
+def _waits(facts: Facts, width: int) -> list[Text]:
+    """The statement that waits for its lock, and how many wait for it in turn."""
+    wait = facts.state.lock_wait if facts.state else None
+    if wait is None:
+        return []
+    most = f" (at most {wait.most_behind})" if wait.most_behind > wait.behind else ""
+    behind = f"{wait.behind} session{'s' if wait.behind != 1 else ''} behind it{most}"
+    now = f"waits for its lock, attempt {wait.attempt}" if wait.waits else f"stands aside after attempt {wait.attempt}"
+    about = line(" ", (f"{wait.task_id} {now}: ", "title"), (behind, "bad" if wait.behind else "ok"))
+    return [fit(about, width), fit(line(" ", (wait.what, "dim")), width), line()]
 
 
 def _sessions(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[int, int]) -> list[Text]:
@@ -76,7 +89,8 @@ def _sessions(facts: Facts, items: Sequence[Session], chosen: int, size: tuple[i
         ("  table or query" if width >= 100 else "", "dim"),
     )
     session = items[chosen]
-    who = f"pid {session.pid}, {session.application} as {session.user}: {session.query}"
+    chain = f", itself waiting for pid {session.waits_for}" if session.waits_for else ""
+    who = f"pid {session.pid}, {session.application} as {session.user}{chain}: {session.query}"
     query = wrap(who, width - 2, limit=3)
     listing = max(min(len(items), height - 3 - len(query)), 1)
     top = scrolled(0, chosen, len(items), listing)

@@ -27,6 +27,8 @@ from console.tui.glyphs import Glyphs
 BLOCKS = "blocks us"
 WAITS = "waits behind us"
 USES_OLD = "uses the old table"
+BLOCKS_BLOCKER = "blocks a blocker"
+OURS = "our statement"
 
 
 def strip(facts: Facts, width: int, height: int) -> list[Text]:
@@ -172,7 +174,8 @@ def held_back(state: RunState, width: int) -> Text:
     if blockers:
         first = blockers[0]
         more = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
-        behind = f"; {len(waiters)} wait behind us" if waiters else ""
+        count = max(state.lock_wait.behind if state.lock_wait else 0, len(waiters))
+        behind = f"; {count} wait behind us" if count else ""
         return line(" ", ("blocked by ", "bad"), session_words(first), more, (behind, "bad"))
     throttling = [
         signal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from console.journal.state import Session
 from console.tui.draw import activity, backfill, checks, log
 from console.tui.draw.base import fill, line, rule, scrolled, span, wrap
 from console.tui.facts import Facts
@@ -87,6 +88,11 @@ class ActivityView(View):
 
     def count(self, facts: Facts) -> int:
         return len(activity.ranked(facts.state, self.words))
+
+    def chosen(self, facts: Facts) -> Session | None:
+        """The session under the cursor; None when there is none."""
+        items = activity.ranked(facts.state, self.words)
+        return items[min(self.cursor, len(items) - 1)] if items else None
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
         return activity.screen(facts, activity.ranked(facts.state, self.words), self.cursor, size)
