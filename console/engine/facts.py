@@ -257,6 +257,9 @@ def _yields(
             found = {name: Kind(result.ftype(i), result.fmod(i)) for i, (name, _) in enumerate(entries)}
             columns = [(text, column) for name, text in entries if (column := goal.column(name)) is not None]
             conn.execute(query([sql.SQL("({})::{}").format(sql.SQL(t), sql.SQL(c.base)) for t, c in columns]))
+            creates = [sql.SQL("({})").format(sql.SQL(k.create)) for k in mapping.lookups if k.create and alias == "o"]
+            if creates:
+                conn.execute(query([*creates]))
     except psycopg.errors.InsufficientPrivilege:  # a reviewer's preview; whoever runs it is asked in ``refusals``
         return ()
     except (psycopg.ProgrammingError, psycopg.DataError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, gate
+from console.engine import derive, gate, on_demand
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -154,6 +154,7 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
     if direction is Direction.FORWARD:
         return [
             carry_forward(mapping, facts, old),
+            *on_demand.functions(mapping, facts, old),
             touch_old(mapping, facts, old),
             _row_trigger(mapping, facts, direction, mapping.old_key, "touch_old", gone=True),
             _truncate_trigger(mapping, facts, direction, old),
@@ -232,7 +233,7 @@ def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:
     made: list[Runnable] = []
     for way in reversed(direction.ways):
         forward = way is Direction.FORWARD
-        names = ("touch_old", "forward") if forward else ("backward",)
+        names = ("touch_old", "forward", *on_demand.names(mapping)) if forward else ("backward",)
         # CASCADE: the truncate triggers of partitions go with their function
         for name in (f"{way.value}_row", f"{way.value}_truncate", *names):
             made.append(sql.SQL("DROP FUNCTION IF EXISTS {} CASCADE").format(function_name(mapping, name)))

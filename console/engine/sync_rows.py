@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive
+from console.engine import derive, on_demand
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -152,7 +152,7 @@ def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> s
   pgferry_state text;
   pgferry_said text;
 BEGIN
-  SELECT {made}, {known} AS known INTO pgferry_t FROM {one} o {joins};
+{create}  SELECT {made}, {known} AS known INTO pgferry_t FROM {one} o {joins};
   IF pgferry_t.known THEN
     PERFORM {carry}({keys});
     IF pgferry_gone THEN
@@ -174,6 +174,7 @@ BEGIN
   END IF;
 END"""
     ).format(
+        create=on_demand.when_missing(mapping, old),
         made=commas(sql.SQL("{} AS k_{}").format(p, raw(str(i))) for i, p in enumerate(made)),
         known=sql.SQL("coalesce({}, false)").format(ands(known)) if known else raw("true"),
         one=one,

@@ -14,10 +14,12 @@ from console.plan.model import (
     Leads,
     Lookup,
     Mapping,
+    Missing,
     Refusal,
     SourceFile,
     TableName,
     Task,
+    Triggers,
     Writers,
 )
 from console.plan.source import Source
@@ -62,6 +64,8 @@ def build_mapping(source: Source, data: dict[str, Any], schema: str, path: Path)
             match=tuple(entry["match"].items()),
             gives=entry["gives"],
             canonical=entry["canonical"],
+            missing=Missing(entry.get("missing", Missing.REJECT)),
+            create=entry.get("create", ""),
         )
         for index, entry in enumerate(data.get("lookup", ()))
     )
@@ -76,6 +80,7 @@ def build_mapping(source: Source, data: dict[str, Any], schema: str, path: Path)
         lookups=lookups,
         refuse=tuple(Refusal(entry["when"], entry["reason"]) for entry in data.get("refuse", ())),
         writers=Writers(data.get("writers", Writers.ORDERED)),
+        triggers=Triggers(data.get("triggers", Triggers.ROW)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from console.plan.build import check_name
-from console.plan.model import Mapping
+from console.plan.model import Lookup, Mapping, Missing
 from console.plan.source import Source, suggestion
 
 Path = tuple[str | int, ...]
@@ -81,6 +81,27 @@ def _check_lookups(source: Source, mapping: Mapping, path: Path) -> None:
         if lookup.name in seen:
             raise source.fault(f"Mapping {mapping.id} has two lookups {lookup.name}.", *place, do="Rename one.")
         seen.add(lookup.name)
+        _check_create(source, mapping, lookup, (*path, "lookup", index))
+
+
+def _check_create(source: Source, mapping: Mapping, lookup: Lookup, path: Path) -> None:
+    """``create`` and ``missing = "create"`` belong together, and it makes the row from the old row alone."""
+    if (lookup.missing is Missing.CREATE) != bool(lookup.create):
+        raise source.fault(
+            f'Mapping {mapping.id}: the lookup {lookup.name} needs both missing = "create" and create, or neither.',
+            *path,
+            "create" if lookup.create else "missing",
+            do="create is an SQL expression over o, such as a call of a function, that makes the missing row.",
+        )
+    if lookup.create and not _SUBQUERY.search(lookup.create):
+        for alias, column in reads(lookup.create):
+            if alias != "o":
+                raise source.fault(
+                    f"Mapping {mapping.id}: create of the lookup {lookup.name} reads {alias}.{column}, but only o is there.",
+                    *path,
+                    "create",
+                    do="Make the row from columns of the old row o.",
+                )
 
 
 def _check_lookups_used(source: Source, mapping: Mapping, path: Path) -> None:

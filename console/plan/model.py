@@ -49,6 +49,20 @@ class Writers(StrEnum):
     ORDERED = "ordered"  # a gate: transactions of the two sides take turns
 
 
+class Missing(StrEnum):
+    """What becomes of a row whose value nothing in a lookup matches."""
+
+    REJECT = "reject"  # it stays in the old table and is listed
+    CREATE = "create"  # the lookup's row is made by the plan's own expression
+
+
+class Triggers(StrEnum):
+    """How the sync's triggers fire."""
+
+    ROW = "row"  # for each row: least for writers of single rows, and for partitioned tables
+    STATEMENT = "statement"  # for each statement, all of its rows at once: least for bulk loads
+
+
 class Severity(StrEnum):
     """What a failing check does: an error fails its task, the others are only shown."""
 
@@ -92,6 +106,8 @@ class Lookup:
     match: tuple[tuple[str, str], ...]  # (relation column, old column)
     gives: str
     canonical: str
+    missing: Missing = Missing.REJECT
+    create: str = ""  # SQL expression over the old row ``o`` that makes the missing row; with Missing.CREATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +137,7 @@ class Mapping:
     lookups: tuple[Lookup, ...] = ()
     refuse: tuple[Refusal, ...] = ()
     writers: Writers = Writers.ORDERED
+    triggers: Triggers = Triggers.ROW
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from console.plan.model import Direction, Kind, Leads, Writers
+from console.plan.model import Direction, Kind, Leads, Missing, Triggers, Writers
 
 FORMAT = 1
 MAX_ID = 64  # characters
@@ -99,6 +99,12 @@ _MAPPING = (
         " default, lets the two sides take turns; free does nothing.",
         choices=_choices(Writers),
     ),
+    Key(
+        "triggers",
+        Type.TEXT,
+        "row, the default, for writers of single rows and for partitioned tables; statement for bulk loads.",
+        choices=_choices(Triggers),
+    ),
     Key("lookup", Type.TABLES, "How values of an old row resolve to one of the new.", of="lookup"),
     Key("refuse", Type.TABLES, "Conditions under which the new shape refuses a row.", of="refuse"),
 )
@@ -108,6 +114,15 @@ _LOOKUP = (
     Key("match", Type.MAP, "Column of the relation = old column it equals.", required=True, least=1),
     Key("gives", Type.TEXT, "Column of the relation with the resolved value.", required=True),
     Key("canonical", Type.TEXT, "Boolean column, true for the spelling the way back writes.", required=True),
+    Key(
+        "missing",
+        Type.TEXT,
+        "What becomes of a row whose value nothing matches: reject, the default, or create. Several are always rejected.",
+        choices=_choices(Missing),
+    ),
+    Key(
+        "create", Type.TEXT, "SQL expression over the old row o that makes the missing row; only with missing = create."
+    ),
 )
 _REFUSE = (
     Key("when", Type.TEXT, "SQL condition over o and lookups.", required=True),
