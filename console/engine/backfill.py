@@ -13,6 +13,7 @@ from console.engine import copier, ranges
 from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.pace import Pace, Recent
 from console.engine.session import Session
+from console.engine.settle import rechecks, work_off
 from console.engine.signals.base import Throttle
 from console.engine.signals.board import Board, throttles
 from console.engine.workers import Crew, Ground, Orders
@@ -27,6 +28,7 @@ from console.plan.model import BackfillSettings, Mapping, Task
 
 REPORT_EVERY_S = 0.5
 ENOUGH_TO_JUDGE = 1_000  # rows read before the share of rejects counts, unless all are read
+NOTED_PATIENCE_S = 10.0
 COUNT_AT_MOST = 2_000_000  # rows left that are counted where the estimate proved wrong
 
 
@@ -74,6 +76,7 @@ class Backfill:
                     hands.clear(self.session.conn, self.copy)
         totals = self._totals()
         self._limit_rejects(totals)
+        self._work_off_noted()
         self._report(totals, 0.0)
         self.session.event(
             "batch",
@@ -81,6 +84,22 @@ class Backfill:
             f" {totals.rejected:,} rejected in {time.monotonic() - began:.1f} s",
             task_id=self.task.id, content_hash=str(totals.content_hash), chunks=totals.chunks, retries=totals.retries,
         )  # fmt: skip
+
+    def _work_off_noted(self) -> None:
+        """Keys that were written under snapshots older than their rows' batches: a delete there saw no copy to delete.
+
+        Those still open after a while are left noted: every comparison waits for them before it judges.
+        """
+        conn, until = self.session.conn, time.monotonic() + NOTED_PATIENCE_S
+        while left := rechecks(conn, self.mapping):
+            work_off(self.session, self.mapping, self.facts)
+            left = rechecks(conn, self.mapping)
+            if left and time.monotonic() > until:
+                text = f"{left:,} keys written under old snapshots wait for older transactions to end"
+                self.session.event("batch", text, task_id=self.task.id)
+                return
+            if left:
+                self.session.wishes.sleep(REPORT_EVERY_S)
 
     def _name(self) -> str:
         return f"progress:{self.task.id}:{self.mapping.id}"

@@ -40,10 +40,8 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     a key was noted has ended. Returns the number of keys carried.
     """
     carried = 0
-    take = sql.SQL(_TAKE_RECHECKS).format(mapping=sql.Literal(mapping.id))
     while rechecks(session.conn, mapping):
-        while taken := _carry(session, mapping, facts, lambda conn: conn.execute(take).fetchall()):
-            carried += taken
+        carried += work_off(session, mapping, facts)
         if rechecks(session.conn, mapping):
             session.wishes.sleep(0.5)
     doubtful = session.conn.execute(_doubtful(mapping, facts)).fetchall()
@@ -51,6 +49,15 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
         session.wishes.check()
         part = doubtful[start : start + BATCH]
         carried += _carry(session, mapping, facts, lambda _, part=part: part)  # type: ignore[misc]
+    return carried
+
+
+def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
+    """Carry again the keys noted under old snapshots that are ripe now; returns how many."""
+    carried = 0
+    take = sql.SQL(_TAKE_RECHECKS).format(mapping=sql.Literal(mapping.id))
+    while taken := _carry(session, mapping, facts, lambda conn: conn.execute(take).fetchall()):
+        carried += taken
     return carried
 
 
