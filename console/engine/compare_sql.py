@@ -6,11 +6,9 @@ is seen to differ does differ. The quick one reads each table once; the close on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from console.engine import derive, ranges
 from console.engine.derive import Composed, ands, column, commas, raw, table
@@ -19,7 +17,6 @@ from console.engine.row_values import Typed, old_server, row_hash, typed
 from console.journal import schema
 from console.journal.chunks import Key
 from console.journal.connect import Conn
-from console.journal.difference import Values
 from console.plan.model import Direction, Mapping, TableName
 
 
@@ -100,7 +97,7 @@ def in_part(q: Question, part: Part) -> tuple[Composed, Composed]:
     )  # fmt: skip
 
 
-def _listed(q: Question, direction: Direction, key: Composed) -> Composed:
+def listed(q: Question, direction: Direction, key: Composed) -> Composed:
     """Whether a key is among the rejects: one probe of the primary key, never a join with all of them."""
     if not q.journal:
         return raw("false")
@@ -109,11 +106,11 @@ def _listed(q: Question, direction: Direction, key: Composed) -> Composed:
     ).format(sql.Literal(q.mapping.id), sql.Literal(direction.value), key)
 
 
-def _new_values(q: Question, alias: str, names: list[str] | tuple[str, ...]) -> list[Composed]:
+def new_values(q: Question, alias: str, names: list[str] | tuple[str, ...]) -> list[Composed]:
     return [q.new_type(name).value(column(alias, name)) for name in names]
 
 
-def _claims(q: Question) -> list[tuple[str, str]]:
+def claims(q: Question) -> list[tuple[str, str]]:
     """(old column, expression over ``n``) of the way back that equality forward does not imply already.
 
     A spelling is implied: both sides resolve to the same. So is a column that is carried as it is, in both directions
@@ -130,14 +127,14 @@ def _claims(q: Question) -> list[tuple[str, str]]:
     return found
 
 
-def _back_source(q: Question, new: Composed) -> Composed:
+def back_source(q: Question, new: Composed) -> Composed:
     """FROM item: new rows ``n``, with the lookups of the way back where a claim needs them."""
-    claims = " ".join(expression for _, expression in _claims(q))
-    joins = [_back_join(q, lookup.name) for lookup in q.mapping.lookups if f"{lookup.name}." in claims]
+    claimed = " ".join(expression for _, expression in claims(q))
+    joins = [back_join(q, lookup.name) for lookup in q.mapping.lookups if f"{lookup.name}." in claimed]
     return sql.SQL("{} n {}").format(new, sql.SQL(" ").join(joins))
 
 
-def _back_join(q: Question, name: str) -> Composed:
+def back_join(q: Question, name: str) -> Composed:
     lookup = next(lookup for lookup in q.mapping.lookups if lookup.name == name)
     resolved = next((new for new, expr in q.mapping.columns if derive.plain(expr) == (name, lookup.gives)), None)
     gives = sql.Identifier(lookup.gives)
@@ -152,15 +149,15 @@ def _back_join(q: Question, name: str) -> Composed:
     )  # fmt: skip
 
 
-def _claimed_old(q: Question, alias: str) -> list[Composed]:
+def claimed_old(q: Question, alias: str) -> list[Composed]:
     return [
         q.old_type(old).value(sql.SQL("({}.pgferry_source).{}").format(raw(alias), sql.Identifier(old)))
-        for old, _ in _claims(q)
+        for old, _ in claims(q)
     ]
 
 
-def _claimed_new(q: Question) -> list[Composed]:
-    return [q.old_type(old).value(raw(expression)) for old, expression in _claims(q)]
+def claimed_new(q: Question) -> list[Composed]:
+    return [q.old_type(old).value(raw(expression)) for old, expression in claims(q)]
 
 
 def quick(q: Question, part: Part) -> sql.Composed:
@@ -170,13 +167,13 @@ def quick(q: Question, part: Part) -> sql.Composed:
     look at all rejects says (``stale``). If rows lost that are not listed, the sums differ.
     """
     old, new = in_part(q, part)
-    hashed = row_hash(_new_values(q, "p", q.names), _new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
-    new_hash = row_hash(_new_values(q, "n", q.names), _new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
+    hashed = row_hash(new_values(q, "p", q.names), new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
+    new_hash = row_hash(new_values(q, "n", q.names), new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
     old_back: Composed = raw("0")
     new_back: Composed = raw("0")
-    if _claims(q):
-        old_back = row_hash(_claimed_old(q, "p"), _new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
-        new_back = row_hash(_claimed_new(q), _new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
+    if claims(q):
+        old_back = row_hash(claimed_old(q, "p"), new_values(q, "p", q.mapping.new_key), by_text=q.by_text)
+        new_back = row_hash(claimed_new(q), new_values(q, "n", q.mapping.new_key), by_text=q.by_text)
     return sql.SQL(
         """SELECT o.rows, o.good, o.unlisted, n.rows, (o.good, o.sum, o.back) IS NOT DISTINCT FROM (n.rows, n.sum, n.back)
 FROM (
@@ -192,96 +189,17 @@ FROM (
     ).format(
         hash=hashed,
         old_back=old_back,
-        listed=_listed(q, Direction.FORWARD, derive.projected_key(q.mapping, "p")),
+        listed=listed(q, Direction.FORWARD, derive.projected_key(q.mapping, "p")),
         projection=derive.forward(q.mapping, q.facts, old, bulk=True),
         new_hash=new_hash,
         new_back=new_back,
-        new=_back_source(q, new),
+        new=back_source(q, new),
     )
 
 
 def texts(alias: str, names: list[str] | tuple[str, ...]) -> Composed:
     pairs = (sql.SQL("{}, {}::text").format(sql.Literal(name), column(alias, name)) for name in names)
     return sql.SQL("jsonb_build_object({})").format(commas(pairs))
-
-
-def _with_claims(q: Question, values: Composed, claimed: list[Composed]) -> Composed:
-    """Values as JSON, with those of the way back where it claims more than the way forward."""
-    if not claimed:
-        return values
-    pairs = (
-        sql.SQL("{}, ({})::text").format(sql.Literal(f"{old} (back)"), value)
-        for (old, _), value in zip(_claims(q), claimed, strict=True)
-    )
-    return sql.SQL("{} || jsonb_build_object({})").format(values, commas(pairs))
-
-
-def close(q: Question, old: Composed, new: Composed, *, limit: int, bulk: bool = True) -> sql.Composed:
-    """One row: old rows, new rows, {kind: rows}, and up to ``limit`` differences as JSON, by key.
-
-    ``old`` and ``new`` are FROM items with every row of both tables that can stand for the keys in question. The
-    kinds are those of ``journal.difference`` and: ``rejected`` (refused or lost its key, and listed), ``held``
-    (changed, or only in the new table, and listed as what the old shape cannot hold; ``held_extra`` the latter).
-    """
-    m = q.mapping
-    claims = [raw(f"pgferry_back_{i}") for i in range(len(_claims(q)))]
-    old_claims = commas([raw(""), *(sql.SQL("{} AS {}").format(v, c) for v, c in zip(_claimed_old(q, "p"), claims, strict=True))])  # fmt: skip
-    new_claims = commas([raw(""), *(sql.SQL("{} AS {}").format(v, c) for v, c in zip(_claimed_new(q), claims, strict=True))])  # fmt: skip
-    keys = commas(column("p", name) for name in m.new_key)
-    of_g = [*_new_values(q, "g", q.names), *(sql.SQL("g.{}").format(c) for c in claims)]
-    of_n = [*_new_values(q, "n", q.names), *(sql.SQL("n.{}").format(c) for c in claims)]
-    names = [*q.names, *(f"{old} (back)" for old, _ in _claims(q))]
-    return sql.SQL(
-        """WITH p AS MATERIALIZED (
-  SELECT p.*{old_claims}, p.pgferry_reason IS NULL AS pgferry_fits, row_number() OVER (
-    PARTITION BY p.pgferry_reason IS NULL, {keys} ORDER BY p.pgferry_canonical DESC, {order}) AS pgferry_place
-  FROM ({projection}) p
-), n AS MATERIALIZED (
-  SELECT n.*{new_claims}, true AS pgferry_here, row_number() OVER (PARTITION BY {n_keys}) AS pgferry_place FROM {new}
-), seen AS (
-  SELECT CASE WHEN n.pgferry_place > 1 THEN 'duplicate'
-              WHEN n.pgferry_here IS NULL THEN CASE WHEN {g_listed} THEN 'rejected' ELSE 'missing' END
-              WHEN g.pgferry_fits IS NULL THEN CASE WHEN {held} THEN 'held_extra' ELSE 'extra' END
-              WHEN ROW({of_g}) IS DISTINCT FROM ROW({of_n}) THEN CASE WHEN {held} THEN 'held' ELSE 'changed' END
-         END AS kind, 'new' AS side, CASE WHEN g.pgferry_fits THEN {g_key} ELSE {n_key} END AS key,
-    CASE WHEN g.pgferry_fits THEN {g_values} END AS old, CASE WHEN n.pgferry_here THEN {n_values} END AS new,
-    CASE WHEN g.pgferry_fits AND n.pgferry_here THEN array_remove(ARRAY[{differ}], NULL) END AS columns
-  FROM (SELECT p.* FROM p WHERE p.pgferry_fits AND p.pgferry_place = 1) g FULL JOIN n ON {join}
-  UNION ALL
-  SELECT CASE WHEN {p_listed} THEN 'rejected' WHEN p.pgferry_fits THEN 'duplicate' ELSE 'unlisted' END, 'old', {p_key},
-    {p_values}, NULL, NULL
-  FROM p WHERE NOT (p.pgferry_fits AND p.pgferry_place = 1)
-), found AS MATERIALIZED (SELECT s.* FROM seen s WHERE s.kind IS NOT NULL)
-SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM n),
-  (SELECT coalesce(jsonb_object_agg(kind, rows), '{{}}') FROM (SELECT kind, count(*) AS rows FROM found GROUP BY 1) k),
-  (SELECT jsonb_agg(to_jsonb(d)) FROM (SELECT f.* FROM found f WHERE f.kind NOT IN ('rejected', 'held', 'held_extra')
-     ORDER BY f.key::text LIMIT {limit}) d)"""
-    ).format(
-        old_claims=old_claims if claims else raw(""),
-        new_claims=new_claims if claims else raw(""),
-        keys=keys,
-        order=commas(column("p", f"pgferry_old_{i}") for i in range(len(m.old_key))),
-        projection=derive.forward(m, q.facts, old, bulk=bulk),
-        n_keys=commas(column("n", name) for name in m.new_key),
-        new=_back_source(q, new),
-        g_listed=_listed(q, Direction.FORWARD, derive.projected_key(m, "g")),
-        held=_listed(q, Direction.REVERSE, derive.key_json("n", m.new_key)),
-        of_g=commas(of_g),
-        of_n=commas(of_n),
-        differ=commas(
-            sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(a, b, sql.Literal(name))
-            for a, b, name in zip(of_g, of_n, names, strict=True)
-        ),
-        g_key=texts("g", m.new_key),
-        n_key=texts("n", m.new_key),
-        g_values=_with_claims(q, texts("g", q.names), [sql.SQL("g.{}").format(c) for c in claims]),
-        n_values=_with_claims(q, texts("n", q.names), [sql.SQL("n.{}").format(c) for c in claims]),
-        join=ands(sql.SQL("{} = {}").format(column("g", k), column("n", k)) for k in m.new_key),
-        p_listed=_listed(q, Direction.FORWARD, derive.projected_key(m, "p")),
-        p_key=derive.projected_key(m, "p"),
-        p_values=texts("p", q.names),
-        limit=sql.Literal(limit),
-    )
 
 
 def stale(q: Question, *, limit: int) -> sql.Composed:
@@ -337,58 +255,3 @@ def from_json(kind: Typed, json: str, name: str) -> Composed:
     """A key column's value from its JSON."""
     text = sql.SQL("({}->>{})").format(raw(json), sql.Literal(name))
     return sql.SQL("{}::{}").format(text, raw(kind.type)) if kind.type else text
-
-
-def given(keys: Sequence[Values]) -> Composed:
-    """FROM item ``k(key)``: keys as JSON. Not parameters: a plan's expressions may hold a percent sign."""
-    return sql.SQL("jsonb_array_elements({}) k(key)").format(sql.Literal(Jsonb(list(keys))))
-
-
-def of_keys(q: Question, new_keys: Sequence[Values], old_keys: Sequence[Values]) -> tuple[Composed, Composed]:
-    """FROM items: every row of both tables that can stand for new keys, and for the keys that old ones resolve to."""
-    m = q.mapping
-    wanted: dict[str, Composed] = {name: from_json(q.new_type(name), "k.key", name) for name in m.new_key}
-    by_new = derive.preimage(m, q.old, wanted)
-    named = _named(q, old_keys)
-    projected = derive.forward(m, q.facts, named, bulk=False)
-    resolved: dict[str, Composed] = {name: column("t", name) for name in m.new_key}
-    twins = derive.preimage(m, q.old, resolved)
-    old = sql.SQL(
-        "(SELECT DISTINCT ON ({keys}) z.* FROM ("
-        "SELECT y.* FROM {new_keys} CROSS JOIN LATERAL {by_new} y"
-        " UNION ALL SELECT y.* FROM {named} y"
-        " UNION ALL SELECT y.* FROM ({projected}) t CROSS JOIN LATERAL {twins} y WHERE t.pgferry_reason IS NULL) z)"
-    ).format(
-        keys=commas(column("z", n) for n in m.old_key), new_keys=given(new_keys), by_new=by_new, named=named,
-        projected=projected, twins=twins,
-    )  # fmt: skip
-    new = sql.SQL(
-        "(SELECT m.* FROM (SELECT {wanted} FROM {new_keys}"
-        " UNION SELECT {resolved} FROM ({projected}) t WHERE t.pgferry_reason IS NULL) u JOIN {new} m ON {same})"
-    ).format(
-        wanted=commas(sql.SQL("{} AS {}").format(value, sql.Identifier(n)) for n, value in wanted.items()),
-        new_keys=given(new_keys),
-        resolved=commas(resolved.values()),
-        projected=projected,
-        new=table(m.new),
-        same=ands(sql.SQL("{} = {}").format(column("m", n), column("u", n)) for n in m.new_key),
-    )
-    return old, new
-
-
-def _named(q: Question, old_keys: Sequence[Values]) -> Composed:
-    """FROM item: the old rows with these keys."""
-    same = same_key("q", q.mapping.old_key, q.old_type)
-    return sql.SQL("(SELECT q.* FROM {} JOIN {} q ON {})").format(given(old_keys), table(q.old), same)
-
-
-def same_key(alias: str, names: tuple[str, ...], types: Callable[[str], Typed]) -> Composed:
-    """Condition: the row's key is the one in ``k.key``."""
-    return ands(sql.SQL("{} = {}").format(column(alias, n), from_json(types(n), "k.key", n)) for n in names)
-
-
-def resolved_keys(q: Question, old_keys: Sequence[Values]) -> sql.Composed:
-    """The new keys, as JSON, of those old rows that the new shape takes."""
-    return sql.SQL("SELECT DISTINCT {} FROM ({}) t WHERE t.pgferry_reason IS NULL").format(
-        texts("t", q.mapping.new_key), derive.forward(q.mapping, q.facts, _named(q, old_keys), bulk=False)
-    )

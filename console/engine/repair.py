@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from console.engine import compare_sql, derive
+from console.engine import compare_close, compare_sql, derive
 from console.engine.compare_sql import Question
 from console.engine.derive import Composed, column, commas, table
 from console.engine.naming import function_name
-from console.engine.scan import answer
 from console.engine.session import LOST, Session
 from console.engine.verdict import Answer
 from console.engine.visit import may_carry
@@ -117,7 +116,7 @@ def _carry(conn: Conn, q: Question, found: Sequence[Difference], wish: Wish) -> 
     conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
     old_keys = [d.key for d in found if d.side == "old"]
     new_keys = [d.key for d in found if d.side == "new"]
-    new_keys += [row[0] for row in conn.execute(compare_sql.resolved_keys(q, old_keys)).fetchall()]
+    new_keys += [row[0] for row in conn.execute(compare_close.resolved_keys(q, old_keys)).fetchall()]
     _lock(conn, q, new_keys, old_keys)
     crowded = [d.key for d in found if surplus(d)]
     if crowded:
@@ -126,7 +125,7 @@ def _carry(conn: Conn, q: Question, found: Sequence[Difference], wish: Wish) -> 
         sql.SQL("SELECT count({}({})::text) FROM {}").format(
             function_name(m, "forward" if wish.right is Leads.OLD else "backward"),
             commas(compare_sql.from_json(q.new_type(n), "k.key", n) for n in m.new_key),
-            compare_sql.given([key for key in new_keys if key not in crowded]),
+            compare_close.given([key for key in new_keys if key not in crowded]),
         )
     )
     conn.execute(
@@ -134,8 +133,8 @@ def _carry(conn: Conn, q: Question, found: Sequence[Difference], wish: Wish) -> 
             function_name(m, "touch_old"),
             commas(compare_sql.from_json(q.old_type(n), "k.key", n) for n in m.old_key),
             table(q.old),
-            compare_sql.same_key("o", m.old_key, q.old_type),
-            compare_sql.given(old_keys),
+            compare_close.same_key("o", m.old_key, q.old_type),
+            compare_close.given(old_keys),
         )
     )
 
@@ -143,15 +142,15 @@ def _carry(conn: Conn, q: Question, found: Sequence[Difference], wish: Wish) -> 
 def _lock(conn: Conn, q: Question, new_keys: list[Values], old_keys: list[Values]) -> None:
     """Lock every row of both tables that the keys concern, old ones first."""
     m = q.mapping
-    old, _ = compare_sql.of_keys(q, new_keys, old_keys)
+    old, _ = compare_close.of_keys(q, new_keys, old_keys)
     olds = conn.execute(sql.SQL("SELECT {} FROM {} o").format(compare_sql.texts("o", m.old_key), old)).fetchall()
     for owner, keys, same in (
-        (q.old, [row[0] for row in olds], compare_sql.same_key("r", m.old_key, q.old_type)),
-        (m.new, new_keys, compare_sql.same_key("r", m.new_key, q.new_type)),
+        (q.old, [row[0] for row in olds], compare_close.same_key("r", m.old_key, q.old_type)),
+        (m.new, new_keys, compare_close.same_key("r", m.new_key, q.new_type)),
     ):
         conn.execute(
             sql.SQL("SELECT 1 FROM {} JOIN {} r ON {} FOR NO KEY UPDATE OF r").format(
-                compare_sql.given(keys), table(owner), same
+                compare_close.given(keys), table(owner), same
             )
         )
 
@@ -171,16 +170,16 @@ def _remove_surplus(q: Question, keys: list[Values]) -> sql.Composed:
         source=source,
         of_w=commas(q.new_type(n).value(column("w", n)) for n in q.names),
         of_m=commas(q.new_type(n).value(column("m", n)) for n in q.names),
-        given=compare_sql.given(list({tuple(k.items()): k for k in keys}.values())),
-        same=compare_sql.same_key("m", m.new_key, q.new_type),
+        given=compare_close.given(list({tuple(k.items()): k for k in keys}.values())),
+        same=compare_close.same_key("m", m.new_key, q.new_type),
     )
 
 
 def again(conn: Conn, q: Question, found: Sequence[Difference], *, limit: int) -> Answer:
     """Compare only the keys of these differences, in one new snapshot."""
-    old, new = compare_sql.of_keys(
+    old, new = compare_close.of_keys(
         q, [d.key for d in found if d.side == "new"], [d.key for d in found if d.side == "old"]
     )
-    row = conn.execute(compare_sql.close(q, old, new, limit=limit, bulk=False)).fetchone()
+    row = conn.execute(compare_close.close(q, old, new, limit=limit, bulk=False)).fetchone()
     assert row is not None
-    return answer(row)
+    return compare_close.answer(row)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import Any
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from console.engine import compare_sql, ranges
+from console.engine import compare_close, compare_keys, compare_sql, ranges
 from console.engine.compare_sql import Part, Question
 from console.engine.derive import table
+from console.engine.facts import TableFacts
 from console.engine.pace import Pace
 from console.engine.session import LOST, Session, is_lost, retry_lost
 from console.engine.verdict import Answer, Verdict
@@ -33,19 +34,46 @@ _SETTINGS = (
     "SET work_mem = '64MB'",
     "SET jit = off",
     "SET max_parallel_workers_per_gather = 0",  # the parts are what runs in parallel
-    # At the live end of a table the planner expects one row and would loop over thousands.
-    "SET enable_nestloop = off",
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A table walked by some columns, and what becomes of each part. ``nested``: parts are judged by index probes."""
+
+    table: TableFacts
+    names: tuple[str, ...]
+    judge: Callable[[Conn, Part], Answer]
+    nested: bool = False
+
+
+def walks(conn: Conn, question: Question, limit: int) -> tuple[Walk, ...]:
+    """One walk where both keys begin alike; else the old table by its key, then the new one by its own."""
+    facts, mapping = question.facts, question.mapping
+    assert facts is not None
+    if question.lead:
+        names = tuple(old for old, _ in question.lead)
+        return (Walk(facts.old, names, lambda conn, part: judge(conn, question, part, limit)),)
+    twins = compare_keys.twins_possible(conn, mapping)
+    return (
+        Walk(
+            facts.old, ranges.index_order(facts.old, mapping.old_key),
+            lambda conn, part: compare_keys.judge_old(conn, question, part, twins=twins), nested=True,
+        ),
+        Walk(
+            facts.new, ranges.index_order(facts.new, mapping.new_key),
+            lambda conn, part: compare_keys.judge_new(conn, question, part), nested=True,
+        ),
+    )  # fmt: skip
+
+
 class Scan:
-    """One walk and what it has found so far. Workers call ``work``; ``rates`` are rows/s of the walk as a whole."""
+    """Both tables walked, and what was found so far. Workers call ``work``; ``rates`` are rows/s of all together."""
 
     def __init__(self, session: Session, question: Question, *, limit: int, duty_percent: int, workers: int) -> None:
         assert question.facts is not None
         self.session = session
-        self.question = question
-        self.facts = question.facts
+        self._walks = deque(walks(session.conn, question, limit))
         self.limit = limit
         self.duty_percent = duty_percent
         self.total = max(ranges.rows_estimate(session.conn, question.facts.old), 1)
@@ -58,42 +86,56 @@ class Scan:
         self.stop = threading.Event()
         self._lock = threading.Lock()
         self._low: dict[str, str] | None = None
-        self._ended = False
+        self._named: set[str] = set()
 
-    def _next(self, conn: Conn) -> Part | None:
+    def _next(self, conn: Conn) -> tuple[Walk, Part] | None:
         """The next part nobody has, None at the end. A lost connection leaves the walk where it was."""
         with self._lock:
-            if self._ended or self.stop.is_set():
+            if not self._walks or self.stop.is_set():
                 return None
-            names = tuple(old for old, _ in self.question.lead)
-            rows = max(self.pace.rows, self.least)
-            high = ranges.step(conn, self.facts.old, names, self._low, None, rows) if names else None
+            walk = self._walks[0]
+            high = ranges.step(conn, walk.table, walk.names, self._low, None, max(self.pace.rows, self.least))
             part = Part(self._low, high)
-            self._low, self._ended = high, high is None
-            return part
+            self._low = high
+            if high is None:
+                self._walks.popleft()
+            return walk, part
 
-    def _take(self, answer: Answer, ms: float) -> None:
+    def _take(self, walk: Walk, answer: Answer, ms: float) -> None:
         with self._lock:
-            self.verdict.add(answer, self.limit)
+            self.verdict.add(self._new_only(answer) if walk.nested else answer, self.limit)
             self.pace.feed(answer.old, ms)
             self.rates.append(1000 * self.workers * answer.old / max(ms, 0.1))
             self.part_ms = ms
 
+    def _new_only(self, answer: Answer) -> Answer:
+        """Without what was named before: old rows of one new key may lie in several parts."""
+        fresh = {f"{d.kind} {d.side} {d.key}": d for d in answer.differences}
+        again = [name for name in fresh if name in self._named]
+        self._named.update(fresh)
+        faults = Counter(answer.faults)
+        for name in again:
+            faults[fresh.pop(name).kind] -= 1
+        return replace(answer, faults=dict(+faults), differences=tuple(fresh.values()))
+
     def work(self) -> None:
         """Judge parts until none is left; a lost connection costs the part it was in, which is judged again."""
         conn: Conn | None = None
-        part: Part | None = None
+        todo: tuple[Walk, Part] | None = None
         try:
             while not self.stop.is_set():
                 start = time.monotonic()
                 try:
                     if conn is None or conn.closed:
                         conn = compare_connection(self.session)
-                    part = part or self._next(conn)
-                    if part is None:
+                    todo = todo or self._next(conn)
+                    if todo is None:
                         return
+                    walk, part = todo
+                    # At the live end of a table the planner expects one row and would loop over thousands.
+                    conn.execute(f"SET enable_nestloop = {'on' if walk.nested else 'off'}".encode())
                     start = time.monotonic()
-                    answer = judge(conn, self.question, part, self.limit)
+                    answer = walk.judge(conn, part)
                 except LOST as error:
                     if conn is not None and not is_lost(conn, error):
                         raise
@@ -101,8 +143,8 @@ class Scan:
                         conn.close()
                     continue
                 ms = (time.monotonic() - start) * 1000
-                part = None
-                self._take(answer, ms)
+                todo = None
+                self._take(walk, answer, ms)
                 self.stop.wait(ms / 1000 * (100 / self.duty_percent - 1))
         except BaseException:
             self.stop.set()
@@ -140,22 +182,9 @@ def judge(conn: Conn, question: Question, part: Part, limit: int) -> Answer:
     if equal and not unlisted:
         return Answer(old, new, old - good)
     old_rows, new_rows = compare_sql.in_part(question, part)
-    found = conn.execute(compare_sql.close(question, old_rows, new_rows, limit=limit)).fetchone()
+    found = conn.execute(compare_close.close(question, old_rows, new_rows, limit=limit)).fetchone()
     assert found is not None
-    return answer(found)
-
-
-def answer(row: tuple[Any, ...]) -> Answer:
-    """The one row of ``compare_sql.close`` as an answer."""
-    old, new, kinds, differences = row
-    rejected = kinds.pop("rejected", 0)
-    extra = kinds.pop("held_extra", 0)
-    held = kinds.pop("held", 0) + extra
-    named = tuple(
-        Difference(d["kind"], d["side"], d["key"], d["old"], d["new"], tuple(d["columns"] or ()))
-        for d in differences or ()
-    )
-    return Answer(old, new, rejected, kinds, held, extra, named)
+    return compare_close.answer(found)
 
 
 def look(

@@ -386,3 +386,71 @@ def test_a_comparison_without_a_journal_looks_at_no_rejects(database: str) -> No
         found = verdict_of(a_looker(database), settling=False)
         assert kinds(found) == {"unlisted": 5}
         assert conn.execute("SELECT to_regnamespace('pgferry')").fetchone() == (None,)
+
+
+# -- keys that begin differently ----------------------------------------------------------------------------------------
+
+WORDS = """
+CREATE TABLE words (word text PRIMARY KEY, size int, note text);
+CREATE TABLE spelled (word text PRIMARY KEY, id int NOT NULL, main boolean NOT NULL);
+CREATE INDEX ON spelled (id);
+CREATE TABLE words_v2 (id int PRIMARY KEY, size int, note text);
+INSERT INTO spelled SELECT 'w' || i, i, true FROM generate_series(1, 4000) i;
+INSERT INTO spelled SELECT 'W' || i, i, false FROM generate_series(1, 4000) i;
+"""
+BY_WORD = Mapping(
+    id="words", old=TableName("public", "words"), new=TableName("public", "words_v2"), old_key=("word",), new_key=("id",),
+    columns=(("id", "s.id"), ("size", "o.size"), ("note", "o.note")),
+    back=(("word", "s.word"), ("size", "n.size"), ("note", "n.note")),
+    lookups=(Lookup("s", TableName("public", "spelled"), (("word", "word"),), "id", "main"),),
+)  # fmt: skip
+
+
+def test_keys_that_begin_differently_are_compared_in_parts_too(
+    database: str, many_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "LOOKUP_SHARE", 0)
+    parts: list[bool] = []
+    with connect(database) as conn:
+        conn.execute(WORDS.encode())
+        switch_on(conn, Direction.FORWARD, BY_WORD)
+        # Other spellings alone, beside the canonical one, and words that nobody knows.
+        conn.execute(
+            "INSERT INTO words SELECT CASE WHEN i % 100 = 7 THEN 'W' WHEN i % 100 = 8 THEN '?' ELSE 'w' END || i, i, 'n' || i"
+            " FROM generate_series(1, 4000) i"
+        )
+        conn.execute("INSERT INTO words SELECT 'W' || i, -i, 'twin' FROM generate_series(100, 4000, 100) i")
+        looker = a_looker(database, BY_WORD)
+        take = scan.Scan._take
+        monkeypatch.setattr(
+            scan.Scan, "_take", lambda s, walk, *rest: (parts.append(walk.nested), take(s, walk, *rest))[1]
+        )
+        right = verdict_of(looker)
+        assert right.ok, right.words()
+        assert (right.old, right.new, right.rejected) == (4040, 3960, 80)
+        assert len(parts) > 6
+        assert all(parts)
+        for wrong, expected in {
+            "UPDATE words_v2 SET size = size + 1 WHERE id IN (5, 3999)": {"changed": 2},
+            "UPDATE words_v2 SET size = -300, note = 'twin' WHERE id = 300": {"changed": 1},
+            "DELETE FROM words_v2 WHERE id IN (100, 207)": {"missing": 2},
+            "UPDATE words_v2 SET id = 9000 WHERE id = 10": {"missing": 1, "extra": 1},
+            "INSERT INTO words_v2 VALUES (8, 1, 'its word is refused')": {"extra": 1},
+            "DELETE FROM pgferry.reject WHERE key->>'word' IN ('?8', '?108')": {"unlisted": 2},
+            "DELETE FROM pgferry.reject WHERE key->>'word' = 'W300'": {"duplicate": 1},
+        }.items():
+            conn.execute("BEGIN")
+            conn.execute("CREATE TABLE kept AS TABLE words_v2; CREATE TABLE kept_rejects AS TABLE pgferry.reject")
+            conn.execute("COMMIT")
+            secretly(conn, wrong)
+            found = verdict_of(looker, settling=False)
+            assert kinds(found) == expected, wrong
+            assert len(found.differences) == sum(expected.values())
+            secretly(conn, "DELETE FROM words_v2")
+            secretly(conn, "INSERT INTO words_v2 TABLE kept")
+            secretly(conn, "DELETE FROM pgferry.reject")
+            secretly(conn, "INSERT INTO pgferry.reject TABLE kept_rejects")
+            conn.execute("DROP TABLE kept, kept_rejects")
+        secretly(conn, "UPDATE words_v2 SET size = size + 1")
+        every = verdict_of(looker, limit=5, settling=False)
+        assert (kinds(every), len(every.differences)) == ({"changed": 3960}, 5)
