@@ -21,7 +21,11 @@ from console.sql.split import split
 def show_plan(settings: Settings, output: str, *, with_database: bool) -> int:
     """Print the whole plan: every statement, its locks and hazards, its way back."""
     plan = the_plan(settings)
-    conn = connect(settings.dsn, application_name="pgferry plan", read_only=True) if with_database else None
+    conn = (
+        connect(settings.dsn, application_name="pgferry plan", read_only=True, statement_timeout="30s")
+        if with_database
+        else None
+    )
     try:
         previews = Previews(plan, conn).all()
     finally:

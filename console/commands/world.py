@@ -22,6 +22,7 @@ from console.errors import ConnectionFailed, FerryError, PlanError, Refused, Usa
 from console.headless.report import report_json, report_markdown
 from console.journal import commands, events, lease, read, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
+from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
@@ -65,7 +66,10 @@ class JournalWorld:
         with self._lock:
             if self._conn is None or self._conn.closed:
                 self._conn = connect(
-                    self._settings.dsn, application_name="pgferry console", read_only=not self._control
+                    self._settings.dsn,
+                    application_name="pgferry console",
+                    read_only=not self._control,
+                    statement_timeout=READER_TIMEOUT,
                 )
                 self._previews = None
             try:
@@ -120,7 +124,12 @@ class JournalWorld:
         """Returns when the journal changed, or after this long; a lost connection only makes it wait."""
         try:
             if self._listener is None or self._listener.closed:
-                self._listener = connect(self._settings.dsn, application_name="pgferry console")
+                self._listener = connect(
+                    self._settings.dsn,
+                    application_name="pgferry console",
+                    read_only=True,
+                    statement_timeout=READER_TIMEOUT,
+                )
                 self._listener.execute(f"LISTEN {events.CHANNEL}")
             for _ in self._listener.notifies(timeout=seconds, stop_after=1):
                 pass

@@ -31,8 +31,9 @@ from console.engine.session import Session
 from console.engine.words import failed, words_of
 from console.errors import StepFailed
 from console.journal import runs
-from console.journal.connect import LOCK_TIMEOUT, Conn
+from console.journal.connect import Conn
 from console.journal.runs import Place
+from console.journal.settle import LOCK_TIMEOUT
 from console.sql.nodes import which
 from console.sql.split import Piece
 

@@ -20,6 +20,7 @@ from console.engine.watch import Watcher, forget_waits
 from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
 from console.journal import commands, events, lease, runs, steps
 from console.journal.connect import Conn, connect
+from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RunStatus, TaskStatus
 from console.plan.load import load_plan
 from console.plan.model import Plan, Task
@@ -238,7 +239,7 @@ def carry(
 
     Raises Refused when someone else runs it, LeaseLost when someone took it over, ConnectionFailed.
     """
-    control_conn = connect(conninfo, application_name=f"pgferry run {run_id} control")
+    control_conn = connect(conninfo, application_name=f"pgferry run {run_id} control", statement_timeout=READER_TIMEOUT)
     while True:
         try:
             _refuse_other_plan(control_conn, plan, run_id)

@@ -16,12 +16,14 @@ from console.errors import ConnectionFailed, FerryError, LeaseLost
 from console.journal import events, lease, runs
 from console.journal.connect import Conn, connect
 from console.journal.lease import Fence
+from console.journal.settle import READER_TIMEOUT
 from console.plan.model import Mapping, Plan, TableName
 from console.text import plain, shorten
 
 T = TypeVar("T")
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # what a lost connection is raised as, among other things
 _ENDED = (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown)  # said just before the server hangs up
+SHORT = ("control", "watch")  # connections whose statements are all short; the others' have limits of their own
 RECONNECT_SECONDS = 600.0  # how long a lost server is waited for before the run stops
 
 
@@ -92,12 +94,15 @@ class Session:
 
     def connect_once(self, what: str) -> Conn:
         """As ``open``, without patience. Raises ConnectionFailed."""
-        conn = connect(self.conninfo, application_name=f"pgferry run {self.run_id} {what}")
+        conn = connect(
+            self.conninfo,
+            application_name=f"pgferry run {self.run_id} {what}",
+            statement_timeout=READER_TIMEOUT if what in SHORT else "0",
+        )
         try:
             for setting in (
                 "SET timezone = 'UTC'",  # keys are kept as text: the same in every session
                 "SET datestyle = 'ISO, MDY'",
-                "SET statement_timeout = 0",
                 "SET client_min_messages = warning",
             ):
                 conn.execute(setting)

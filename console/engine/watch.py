@@ -101,7 +101,6 @@ class Watcher:
     def _connection(self) -> Conn:
         if self._conn is None or self._conn.closed:
             self._conn = self.session.connect_once("watch")
-            self._conn.execute("SET statement_timeout = '5s'")
         return self._conn
 
     def _show(self, attempt: Attempt, look: Look, own: OtherSession | None) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 import psycopg
 
 from console.errors import ConnectionFailed
+from console.journal.settle import client_defaults, settle
 from console.journal.state import Target
 
 MIN_VERSION = 130000  # PostgreSQL 13, in the form of server_version_num
-
-LOCK_TIMEOUT = "1s"  # of every session of ours outside its steps: nothing of the journal is ever locked so long
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 
@@ -26,17 +25,26 @@ _ADVICE = {
 
 
 def connect(
-    conninfo: str, *, application_name: str = "pgferry", autocommit: bool = True, read_only: bool = False
+    conninfo: str,
+    *,
+    application_name: str = "pgferry",
+    autocommit: bool = True,
+    read_only: bool = False,
+    statement_timeout: str = "0",
 ) -> Conn:
     """Connect as psql would: an empty ``conninfo`` leaves everything to PG* variables and service files.
 
     Sessions never idle in a transaction and notice a lost client. ``read_only`` is enforced by the server.
-    Raises ConnectionFailed.
+    ``statement_timeout`` is 0 only where statements have limits of their own. Raises ConnectionFailed.
     """
     _refuse_split_password(conninfo)
     try:
         conn: Conn = psycopg.connect(
-            conninfo, autocommit=True, application_name=application_name, fallback_application_name="pgferry"
+            conninfo,
+            autocommit=True,
+            application_name=application_name,
+            fallback_application_name="pgferry",
+            **client_defaults(conninfo),
         )
     except psycopg.ProgrammingError as error:
         raise ConnectionFailed(
@@ -47,13 +55,16 @@ def connect(
     except psycopg.OperationalError as error:
         raise _connection_failed(error) from None
     try:
-        return _settled(conn, autocommit=autocommit, read_only=read_only)
+        _refuse_old(conn)
+        settle(conn, statement_timeout=statement_timeout, read_only=read_only)
+        conn.autocommit = autocommit
+        return conn
     except psycopg.OperationalError as error:  # lost again at once
         conn.close()
         raise _connection_failed(error) from None
 
 
-def _settled(conn: Conn, *, autocommit: bool, read_only: bool) -> Conn:
+def _refuse_old(conn: Conn) -> None:
     version = conn.info.server_version
     if version < MIN_VERSION:
         conn.close()
@@ -62,14 +73,6 @@ def _settled(conn: Conn, *, autocommit: bool, read_only: bool) -> Conn:
             state="Nothing was changed.",
             do="Upgrade the server or choose another one.",
         )
-    conn.execute("SET idle_in_transaction_session_timeout = '60s'")
-    conn.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-    if version >= 140000:
-        conn.execute("SET client_connection_check_interval = '5s'")
-    if read_only:
-        conn.execute("SET default_transaction_read_only = on")
-    conn.autocommit = autocommit
-    return conn
 
 
 def _refuse_split_password(conninfo: str) -> None:
