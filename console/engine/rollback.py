@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping as MappingOf
 
 from console.engine import contract, sync
@@ -44,8 +45,7 @@ def preview(conn: Conn, plan: Plan, run_id: int, rows: MappingOf[str, TaskRow], 
     steps = tuple(
         RollbackStep(task.id, words(plan, task), statements(plan, task), _estimate(task, seconds)) for task in tasks
     )
-    ids = {id_ for task in tasks for id_ in task.mappings}
-    loses = _loses(conn, ids)
+    loses = _loses(conn, {id_ for task in tasks if _empties(task) for id_ in task.mappings})
     kept = [t.id for t in plan.tasks if t.id in rows and rows[t.id].status is TaskStatus.COMPLETED and t not in tasks]
     known = [step.seconds for step in steps if step.seconds is not None]
     return RollbackPreview(
@@ -125,14 +125,22 @@ def _estimate(task: Task, past: dict[str, float]) -> float | None:
     return None
 
 
+def _empties(task: Task) -> bool:
+    """Whether undoing the task empties the new table."""
+    return task.kind is Kind.BACKFILL or (task.kind is Kind.SYNC and Direction.FORWARD in task.direction.ways)
+
+
 def _loses(conn: Conn, ids: set[str]) -> tuple[str, ...]:
+    """What the old shape refused, in words, with a few keys of each reason."""
     rows = conn.execute(
-        "SELECT mapping, reason, count(*) FROM pgferry.reject WHERE direction = 'reverse' AND mapping = ANY (%s)"
-        " GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT mapping, reason, count(*), (array_agg(key ORDER BY key))[1:3] FROM pgferry.reject"
+        " WHERE direction = 'reverse' AND mapping = ANY (%s) GROUP BY 1, 2 ORDER BY 1, 2",
         (sorted(ids),),
     ).fetchall()
     return tuple(
-        f"{count:,} rows of {mapping} that the old shape cannot hold: {reason}" for mapping, reason, count in rows
+        f"{count:,} rows of {mapping} that the old shape cannot hold: {reason}, for instance"
+        f" {', '.join(json.dumps(key, ensure_ascii=False) for key in keys)}"
+        for mapping, reason, count, keys in rows
     )
 
 
@@ -143,6 +151,12 @@ def _facts(conn: Conn, plan: Plan, tasks: tuple[Task, ...]) -> tuple[str, ...]:
             for mapping in (plan.mapping(id_) for id_ in task.mappings):
                 count = contract.writes_through_new(conn, mapping)
                 facts.append(f"{count:,} writes through {mapping.new} are already in {mapping.old}: nothing to copy")
+        if task.kind is Kind.BACKFILL:
+            for mapping in (plan.mapping(id_) for id_ in task.mappings):
+                facts.append(
+                    f"rows that only {mapping.new} holds are looked for, and carried to {mapping.old}, before it is"
+                    " emptied; if one cannot be, nothing is emptied"
+                )
     rejects = conn.execute("SELECT count(*) FROM pgferry.reject WHERE direction = 'forward'").fetchone()
     if rejects and rejects[0] and tasks:
         facts.append(f"{rejects[0]:,} rows the new shape refused stay in the old tables")
