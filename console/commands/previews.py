@@ -11,7 +11,7 @@ from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
 from console.errors import FerryError
 from console.journal.connect import Conn
-from console.plan.model import Direction, Kind, Mapping, Plan, SourceFile, Task
+from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
 from console.sql.analyse import read_file
 from console.sql.model import Statement, TaskPreview
 
@@ -27,6 +27,11 @@ _WORDS = {
     Kind.RETIRE: "Moves {old} to the schema {archive}; the sync goes on into it.",
     Kind.PURGE: "Writes the rows of {old} to files, then drops the sync and the tables for good.",
     Kind.GATE: "A person confirms: {question}",
+}
+_CHANGES = {
+    Changes.CARRY: "triggers on its tables note each change, and the rows it concerns are carried again.",
+    Changes.FORBID: "triggers on its tables refuse a change or removal while the sync is on; additions are carried.",
+    Changes.UNCOVERED: "its changes are not seen while the sync is on; a comparison names what they make differ.",
 }
 
 
@@ -119,6 +124,8 @@ class Previews:
             file=task.file.path if task.file else "", source=source, target=target, old=old, leads=task.leads.value,
             quiet=task.quiet_seconds, archive=self.plan.archive_schema, question=task.question,
         )  # fmt: skip
+        if task.kind is Kind.SYNC and Direction.FORWARD in task.direction.ways:
+            words += "".join(f"\nLookup {k.relation}: {_CHANGES[k.changes]}" for m in mappings for k in m.lookups)
         for id_ in (*task.checks, *task.guards):
             check = self.plan.check(id_)
             what = f"program {check.program}" if check.program else f"expects {check.expect}"

@@ -13,7 +13,7 @@ from functools import partial
 
 from psycopg import sql
 
-from console.engine import compare_sql
+from console.engine import compare_sql, lookup_changes
 from console.engine.compare_sql import Part, Question
 from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.pace import eta_range
@@ -63,11 +63,12 @@ def judged(
     question = compare_sql.question(session.conn, mapping, facts)
     for _ in range(AGAIN):
         verdict = look(session, question, limit=limit, workers=workers, duty_percent=duty_percent, show=show)
+        verdict.open_changes = changed = lookup_changes.open_notes(session.conn, mapping)
         if verdict.ok or not settling:
             break
         waiting, noted = rejects(session.conn, mapping), rechecks(session.conn, mapping)
         settle(session, mapping, facts)
-        if rejects(session.conn, mapping) >= waiting and not noted:
+        if rejects(session.conn, mapping) >= waiting and not noted and not changed:
             break
     return verdict
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from console.engine import naming, sync, sync_state
+from console.engine import lookup_changes, lookups, naming, sync, sync_state
 from console.engine.blockers import SESSION_MARK, USES_OLD
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
@@ -148,6 +148,9 @@ def _move(session: Session, task: Task, mapping: Mapping, source: TableName, goa
             if synced(conn, mapping, way, goal):
                 for statement in sync.functions(mapping, facts, way, goal):
                     conn.execute(statement)
+        if synced(conn, mapping, Direction.FORWARD, goal):
+            for statement in lookups.functions(conn, mapping, facts):
+                conn.execute(statement)
         conn.execute(
             "UPDATE pgferry.lead SET retired = %s WHERE mapping = %s",
             (goal.schema == session.plan.archive_schema, mapping.id),
@@ -243,6 +246,9 @@ def purge(session: Session, task: Task, export_to: Path) -> None:
 
         def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
             conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table(mapping.new)))
+            lookups.drop_triggers(conn, mapping)
+            lookups.drop_functions(conn, mapping)
+            lookup_changes.forget(conn, mapping)
             for statement in (
                 *sync.drop_triggers(mapping, Direction.BOTH, old),
                 *sync.drop_functions(mapping, Direction.BOTH),

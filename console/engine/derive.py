@@ -156,6 +156,14 @@ def backward_tests(mapping: Mapping, facts: MappingFacts | None) -> tuple[list[T
         )
         for lookup in mapping.lookups
     ]
+    first += [  # the row would not be found again by what the way back writes
+        Test(
+            sql.SQL("{} > 1").format(column("x", f"pgferry_m_{lookup.name}")),
+            "P0003",
+            f"the canonical row in {lookup.relation} is not the only one with its values",
+        )
+        for lookup in mapping.lookups
+    ]
     return _with_table(first, facts.old if facts else None, mapping.back, facts.back if facts else (), facts)
 
 
@@ -292,9 +300,11 @@ def back_lookups(mapping: Mapping) -> Composed:
             raise PlanError(f"Mapping {mapping.id}: no new column holds {lookup.name}.{lookup.gives}; no way back.")
         joins.append(
             sql.SQL(
-                "LEFT JOIN LATERAL (SELECT r.*, count(*) OVER () AS pgferry_n FROM {} r WHERE {} = {} AND {} LIMIT 1)"
-                " {} ON true"
+                "LEFT JOIN LATERAL (SELECT r.*, count(*) OVER () AS pgferry_n, (SELECT count(*) FROM {} s WHERE {})"
+                " AS pgferry_m FROM {} r WHERE {} = {} AND {} LIMIT 1) {} ON true"
             ).format(
+                table(lookup.relation),
+                ands(sql.SQL("{} = {}").format(column("s", c), column("r", c)) for c, _ in lookup.match),
                 table(lookup.relation),
                 column("r", lookup.gives),
                 column("n", name),
@@ -323,7 +333,11 @@ def spellings(mapping: Mapping) -> dict[str, str]:
 
 def backward(mapping: Mapping, facts: MappingFacts | None, where: Composed) -> Composed:
     """SELECT over new rows ``n`` that meet ``where``: the old columns by name and pgferry_reason (why old refuses)."""
-    counters = [(f"pgferry_n_{k.name}", sql.SQL("{}.pgferry_n").format(raw(k.name))) for k in mapping.lookups]
+    counters = [
+        (f"pgferry_{count}_{k.name}", sql.SQL("{}.pgferry_{}").format(raw(k.name), raw(count)))
+        for k in mapping.lookups
+        for count in ("n", "m")
+    ]
     items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.back]
     items += [sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in counters]
     inner = sql.SQL("SELECT {} FROM {} n {} WHERE {}").format(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from console.engine import refusals, sync, way_back
+from console.engine import lookup_changes, lookups, refusals, sync, way_back
 from console.engine.contract import limits, synced, wait_quiet
 from console.engine.facts import mapping_facts
 from console.engine.locking import run_in_transaction
 from console.engine.session import Session
+from console.engine.sync import Runnable
 from console.journal import runs
 from console.journal.connect import Conn
-from console.plan.model import Direction, Mapping, TableName, Task
+from console.plan.model import Changes, Direction, Mapping, TableName, Task
 
 PARTING_QUIET_S = 2.0  # before a reverse sync goes, nobody may have written to the new side for so long
 PARTING_LIMIT_S = 120.0
@@ -26,6 +27,9 @@ def sync_on(session: Session, task: Task) -> None:
             facts = mapping_facts(conn, mapping, session.plan.archive_schema)
             for statement in sync.prepare(mapping, facts, task.direction, old):
                 conn.execute(statement)
+            if Direction.FORWARD in task.direction.ways:
+                for statement in lookups.functions(conn, mapping, facts):
+                    conn.execute(statement)
             conn.execute(
                 "INSERT INTO pgferry.lead (mapping, leads, old_table) VALUES (%s, 'old', %s) ON CONFLICT DO NOTHING",
                 (mapping.id, str(mapping.old)),
@@ -41,6 +45,8 @@ def sync_on(session: Session, task: Task) -> None:
                         conn.execute(statement)
 
         run_in_transaction(session, task.id, f"functions for {mapping.id}", limits(task), functions)
+        if Direction.FORWARD in task.direction.ways:
+            _watch_lookups(session, task, mapping)
         run_in_transaction(session, task.id, f"triggers on {mapping.id}", limits(task), barrier)
         if Direction.REVERSE in task.direction.ways:
             way_back.retry_rejects(session, mapping, facts)
@@ -51,6 +57,24 @@ def sync_on(session: Session, task: Task) -> None:
         }[task.direction]
         session.event("ddl", f"every write is now carried from {arrow}", task_id=task.id)
     runs.task_note(session.conn, session.run_id, task.id, "triggers on")
+
+
+def _watch_lookups(session: Session, task: Task, mapping: Mapping) -> None:
+    """Triggers on the tables behind the lookups, before the first row is carried through them."""
+    for owner, statements in lookups.triggers(session.conn, mapping):
+
+        def watch(conn: Conn, statements: list[Runnable] = statements) -> None:
+            for statement in statements:
+                conn.execute(statement)
+
+        run_in_transaction(session, task.id, f"triggers on {owner}", limits(task), watch)
+    for lookup in mapping.lookups:
+        words = {
+            Changes.CARRY: "changes are carried",
+            Changes.FORBID: "changes are forbidden, additions are carried",
+            Changes.UNCOVERED: "changes are not seen: a comparison names what they make differ",
+        }[lookup.changes]
+        session.event("ddl", f"lookup {lookup.relation} of {mapping.id}: {words}", task_id=task.id)
 
 
 def sync_off(session: Session, task: Task, *, accept: bool) -> None:
@@ -70,11 +94,15 @@ def sync_off(session: Session, task: Task, *, accept: bool) -> None:
         def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
             for statement in sync.drop_triggers(mapping, task.direction, old):
                 conn.execute(statement)
+            if Direction.FORWARD in task.direction.ways:
+                lookups.drop_triggers(conn, mapping)
 
         def rest(conn: Conn, mapping: Mapping = mapping) -> None:
             for statement in sync.drop_functions(mapping, task.direction):
                 conn.execute(statement)
             if Direction.FORWARD in task.direction.ways:
+                lookups.drop_functions(conn, mapping)
+                lookup_changes.forget(conn, mapping)
                 conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.recheck WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.lead WHERE mapping = %s", (mapping.id,))

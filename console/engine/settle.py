@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive
+from console.engine import derive, lookup_changes
 from console.engine.derive import Composed, ands, column, commas, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
@@ -37,9 +37,9 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """Carry again what could not be judged when it was written: keys under old snapshots, and rejects that may be good.
 
     Waits (bounded by the operator's patience: any wish stops it) until every transaction that was open when such
-    a key was noted has ended. Returns the number of keys carried.
+    a key was noted has ended. Returns the number of keys carried. Changes in lookups come first.
     """
-    carried = 0
+    carried = lookup_changes.work_off(session, mapping, facts)
     while rechecks(session.conn, mapping):
         carried += work_off(session, mapping, facts)
         if rechecks(session.conn, mapping):

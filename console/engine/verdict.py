@@ -30,6 +30,7 @@ class Verdict:
     rejected: int = 0
     held: int = 0
     held_extra: int = 0
+    open_changes: int = 0  # in lookups, made while rows were compared and not carried yet
     faults: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
     ms: float = 0.0
@@ -56,8 +57,8 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Nothing differs, and old = new + rejects to the row."""
-        return not self.different and self.adds_up
+        """Nothing differs, old = new + rejects to the row, and no lookup changed in between."""
+        return not self.different and self.adds_up and not self.open_changes
 
     @property
     def samples(self) -> list[dict[str, str]]:
@@ -73,4 +74,6 @@ class Verdict:
         if self.ok:
             return f"{text}, every row equal{held}"
         found = ", ".join(f"{self.faults[kind]:,} {words}" for kind, words in KINDS.items() if self.faults[kind])
+        if not found and self.adds_up:
+            found = f"every row equal, but {self.open_changes:,} changes in lookups are not carried yet"
         return f"{text}; {found or 'the numbers do not add up'}{held}"

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, naming, ranges, sync
+from console.engine import derive, lookups, naming, ranges, sync
 from console.engine.compare import settle
 from console.engine.contract import limits, synced, truncate
 from console.engine.derive import Composed, ands, column, commas, table
@@ -95,6 +95,7 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
         if forward_off:
             for statement in sync.drop_triggers(mapping, Direction.FORWARD, session.old_table(mapping)):
                 conn.execute(statement)
+            lookups.drop_triggers(conn, mapping)  # what a change carried now would fill the new table again
         conn.execute(truncate(mapping))
         conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse'", (mapping.id,))
         if not both:

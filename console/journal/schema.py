@@ -131,6 +131,19 @@ CREATE TABLE IF NOT EXISTS pgferry.recheck (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     xid xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
+CREATE TABLE IF NOT EXISTS pgferry.lookup_change (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mapping text NOT NULL,
+    lookup text NOT NULL,
+    match jsonb NOT NULL,
+    gives text,
+    canonical boolean NOT NULL,
+    removed boolean NOT NULL,
+    at_once boolean NOT NULL,
+    carried boolean NOT NULL DEFAULT false,
+    waits text[],
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 CREATE TABLE IF NOT EXISTS pgferry.check_result (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id bigint NOT NULL,

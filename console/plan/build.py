@@ -9,6 +9,7 @@ from typing import Any
 from console.plan.model import (
     Allow,
     BackfillSettings,
+    Changes,
     Direction,
     Kind,
     Leads,
@@ -66,6 +67,7 @@ def build_mapping(source: Source, data: dict[str, Any], schema: str, path: Path)
             canonical=entry["canonical"],
             missing=Missing(entry.get("missing", Missing.REJECT)),
             create=entry.get("create", ""),
+            changes=Changes(entry.get("changes", Changes.CARRY)),
         )
         for index, entry in enumerate(data.get("lookup", ()))
     )

@@ -63,6 +63,14 @@ class Triggers(StrEnum):
     STATEMENT = "statement"  # for each statement, all of its rows at once: least for bulk loads
 
 
+class Changes(StrEnum):
+    """What becomes of a change in a lookup through which rows resolve, while the sync is on."""
+
+    CARRY = "carry"  # the rows it concerns are carried again
+    FORBID = "forbid"  # the change is refused; additions are carried
+    UNCOVERED = "uncovered"  # nothing watches: the next comparison names what differs
+
+
 class Severity(StrEnum):
     """What a failing check does: an error fails its task, the others are only shown."""
 
@@ -108,6 +116,7 @@ class Lookup:
     canonical: str
     missing: Missing = Missing.REJECT
     create: str = ""  # SQL expression over the old row ``o`` that makes the missing row; with Missing.CREATE
+    changes: Changes = Changes.CARRY
 
 
 @dataclass(frozen=True, slots=True)

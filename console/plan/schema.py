@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from console.plan.model import Direction, Kind, Leads, Missing, Triggers, Writers
+from console.plan.model import Changes, Direction, Kind, Leads, Missing, Triggers, Writers
 
 FORMAT = 1
 MAX_ID = 64  # characters
@@ -122,6 +122,13 @@ _LOOKUP = (
     ),
     Key(
         "create", Type.TEXT, "SQL expression over the old row o that makes the missing row; only with missing = create."
+    ),
+    Key(
+        "changes",
+        Type.TEXT,
+        "What becomes of its changes while the sync is on: carry, the default, carries the rows they concern again;"
+        " forbid refuses changes and removals; uncovered leaves them to the next comparison.",
+        choices=_choices(Changes),
     ),
 )
 _REFUSE = (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from console.engine import sync
+from console.engine import lookups, sync
 from console.engine.facts import mapping_facts
 from console.engine.runner import carry
 from console.engine.session import Session, Wishes
@@ -122,10 +122,15 @@ def switch_on(conn: Conn, direction: Direction, mapping: Mapping = MAPPING) -> N
     """Sync of one direction, without a runner."""
     schema.install(conn)
     facts = mapping_facts(conn, mapping, "pgferry_archive")
-    for statement in (
-        *sync.prepare(mapping, facts, direction, facts.old.name),
-        *sync.triggers(mapping, direction, facts.old.name, facts),
-    ):
+    for statement in sync.prepare(mapping, facts, direction, facts.old.name):
+        conn.execute(statement)
+    if Direction.FORWARD in direction.ways:
+        for statement in lookups.functions(conn, mapping, facts):
+            conn.execute(statement)
+        for _, statements in lookups.triggers(conn, mapping):
+            for statement in statements:
+                conn.execute(statement)
+    for statement in sync.triggers(mapping, direction, facts.old.name, facts):
         conn.execute(statement)
 
 
