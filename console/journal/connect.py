@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import psycopg
 
 from console.errors import ConnectionFailed
+from console.journal.pooler import Conn as Conn
+from console.journal.pooler import require_session
 from console.journal.settle import client_defaults, settle
 from console.journal.state import Target
 
 MIN_VERSION = 130000  # PostgreSQL 13, in the form of server_version_num
-
-Conn = psycopg.Connection[tuple[Any, ...]]
 
 _ADVICE = {
     "28P01": "Check the password (PGPASSWORD, ~/.pgpass or the service file).",
@@ -35,17 +34,22 @@ def connect(
     """Connect as psql would: an empty ``conninfo`` leaves everything to PG* variables and service files.
 
     Sessions never idle in a transaction and notice a lost client. ``read_only`` is enforced by the server.
-    ``statement_timeout`` is 0 only where statements have limits of their own. Raises ConnectionFailed.
+    ``statement_timeout`` is 0 only where statements have limits of their own. Raises ConnectionFailed, also behind a
+    pooler that shares server processes.
     """
     _refuse_split_password(conninfo)
-    try:
-        conn: Conn = psycopg.connect(
+
+    def opened() -> Conn:
+        return psycopg.connect(
             conninfo,
             autocommit=True,
             application_name=application_name,
             fallback_application_name="pgferry",
             **client_defaults(conninfo),
         )
+
+    try:
+        conn = opened()
     except psycopg.ProgrammingError as error:
         raise ConnectionFailed(
             f"The connection string cannot be read: {_unquoted(_first_line(error))}.",
@@ -56,6 +60,7 @@ def connect(
         raise _connection_failed(error) from None
     try:
         _refuse_old(conn)
+        require_session(conn, opened)
         settle(conn, statement_timeout=statement_timeout, read_only=read_only)
         conn.autocommit = autocommit
         return conn
