@@ -24,6 +24,7 @@ from console.journal.state import (
     RunState,
     RunStatus,
     Session,
+    Setting,
     Signal,
     StatementState,
     Target,
@@ -152,10 +153,22 @@ def a_progress(**changes: Any) -> Progress:
         workers=2,
         reason="smaller: a batch took 140 ms, the target is 100 ms",
         signals=(
-            Signal("replica lag", "1.4 s", "1.0 s", "throttling", 41.5),
+            Signal("replica lag", "1.4 s", "1.0 s", "throttling", 41.5, holds=True),
             Signal("blocked sessions", "0", "0", "ok", 2.0),
             Signal("WAL rate", "not visible", "64 MB/s", "unknown", 0.0),
         ),
+        lost_s=43.5,
+        held="held back by replica lag (1.4 s, limit 1.0 s)",
+        settings=(
+            Setting("batch_rows", "20,000", "the plan"),
+            Setting("duty_percent", "80", OPERATOR),
+            Setting("max_replica_lag_s", "1", "the plan"),
+            Setting("workers", "2", OPERATOR),
+        ),
+        chunks=1860,
+        retries=3,
+        content_hash="90071992547409931",
+        hands=("2 of bob on db-helper (pid 4711)",),
     )
     return replace(progress, **changes)
 

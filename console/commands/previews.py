@@ -6,6 +6,7 @@ from functools import cache
 
 from psycopg import sql
 
+from console.commands.copy_order import order_words
 from console.engine import contract, copy, rollback, sync
 from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
@@ -126,6 +127,8 @@ class Previews:
         )  # fmt: skip
         if task.kind is Kind.SYNC and Direction.FORWARD in task.direction.ways:
             words += "".join(f"\nLookup {k.relation}: {_CHANGES[k.changes]}" for m in mappings for k in m.lookups)
+        if task.kind is Kind.BACKFILL:
+            words += "\n" + order_words(self.plan, task, self._read, self.conn)
         for id_ in (*task.checks, *task.guards):
             check = self.plan.check(id_)
             what = f"program {check.program}" if check.program else f"expects {check.expect}"

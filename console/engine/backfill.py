@@ -218,7 +218,7 @@ class Backfill:
             target=str(self.mapping.new), rows_total=total, rows_done=totals.read, rows_written=totals.written,
             rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates),
             eta_low_s=low, eta_high_s=high, batch_rows=orders.pace.rows, batch_ms=orders.batch_ms,
-            target_ms=orders.settings.target_ms, duty_percent=round(orders.duty_percent), workers=orders.workers,
+            target_ms=orders.settings.target_ms, duty_percent=orders.settings.duty_percent, workers=orders.workers,
             reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),
             held="" if done else self.board.words(), settings=self._settings(), chunks=totals.chunks,
             retries=totals.retries, last_error=totals.last_error, content_hash=str(totals.content_hash),

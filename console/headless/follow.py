@@ -137,7 +137,7 @@ def _throttle(progress: Progress, text: _Maker) -> list[Text]:
     return [
         text(f"  throttled by {s.name}: {s.value}, limit {s.limit}, cost {duration(s.cost_s)} so far", "yellow")
         for s in progress.signals
-        if s.state == "throttling"
+        if s.holds or s.state == "throttling"
     ]
 
 

@@ -72,8 +72,8 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
 
 def progress_words(progress: Progress) -> str:
     """A copy or comparison in a few words."""
-    slowed = [signal.name for signal in progress.signals if signal.state == "throttling"]
-    throttle = f", throttled by {', '.join(slowed)}" if slowed else ""
+    slowed = [signal.name for signal in progress.signals if signal.holds or signal.state == "throttling"]
+    throttle = f", throttled by {', '.join(slowed)}" if slowed else f", {progress.held}" if progress.held else ""
     return (
         f"{progress.what} {progress.mapping} {progress.share:.1%}, {count(progress.rows_done)} rows,"
         f" {count(progress.rate)} rows/s, ETA {eta(progress.eta_low_s, progress.eta_high_s)}{throttle}"
@@ -165,6 +165,30 @@ def _copy_section(state: RunState) -> Section:
     return "Copies and comparisons", head, rows
 
 
+def _batch_section(state: RunState) -> Section:
+    """How each copy went: batches, attempts that failed, what the signals cost, and the hash of all it wrote."""
+    head = ["Mapping", "Batches", "Tried again", "Held back", "Most by", "Hash of the rows as copied"]
+    rows = []
+    for progress in state.progress:
+        if progress.what != "copy":
+            continue
+        worst = max(progress.signals, key=lambda signal: signal.cost_s, default=None)
+        by = f"{worst.name} {duration(worst.cost_s)}" if worst and worst.cost_s else "-"
+        numbers = [count(progress.chunks), count(progress.retries), duration(progress.lost_s), by]
+        rows.append([progress.mapping, *numbers, progress.content_hash or "-"])
+    return "Batches of the copies", head, rows
+
+
+def _setting_section(state: RunState) -> Section:
+    rows = [
+        [progress.mapping, setting.name, setting.value, setting.set_by]
+        for progress in state.progress
+        for setting in progress.settings
+        if setting.set_by != "the plan"
+    ]
+    return "Settings that operators changed", ["Mapping", "Setting", "Value", "Set by"], rows
+
+
 def _reject_section(state: RunState) -> Section:
     mappings = dict.fromkeys(mapping for mapping, _, _ in state.rejects)
     rows = [[mapping, reason, count(rows)] for mapping in mappings for reason, rows in rejects_of(state, mapping)]
@@ -210,7 +234,7 @@ def _event_section(state: RunState) -> Section:
 
 def _sections(state: RunState) -> list[Section]:
     makers = (
-        _task_section, _copy_section, _reject_section, _check_section, _traffic_section, _step_section, _event_section,
+        _task_section, _copy_section, _batch_section, _setting_section, _reject_section, _check_section, _traffic_section, _step_section, _event_section,
     )  # fmt: skip
     return [section for section in (maker(state) for maker in makers) if section[2]]
 
@@ -218,6 +242,7 @@ def _sections(state: RunState) -> list[Section]:
 _RIGHT = {
     "Tasks": (3, 4),
     "Copies and comparisons": (2, 3, 4, 5),
+    "Batches of the copies": (1, 2, 3),
     "Rejected rows": (2,),
     "Traffic": (1, 2, 3, 4, 5),
     "Traffic by phase and kind of step": (1, 2, 3, 4, 5, 6),

@@ -14,7 +14,10 @@ from console.tui.draw.frame import run_words
 from console.tui.facts import Facts, is_active
 from console.tui.glyphs import Glyphs
 
-STATE_STYLE = {"ok": "ok", "throttling": "warn", "unknown": "warn"}
+STATE_STYLE = {"ok": "ok", "slowing": "warn", "throttling": "warn", "unknown": "warn"}
+
+WIDE = 100  # columns from which on every setting and longer names fit
+BY_PLAN = "the plan"
 
 
 def screen(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
@@ -100,22 +103,46 @@ def _settings(progress: Progress, width: int, facts: Facts) -> list[Text]:
             for number, item in enumerate(wrap(progress.reason, width - 18, limit=2))
         ]
     lines.append(_fact("at work", f"{progress.duty_percent}% of the time", "+ and - change it" * facts.can_control))
-    lines.append(_fact("workers", str(progress.workers)))
+    lines.append(_fact("workers", str(progress.workers), "and " + ", ".join(progress.hands) if progress.hands else ""))
+    lines += _wrapped("now", progress.held, width, "warn")
+    if progress.retries:
+        tried = f"{numbers.count(progress.retries)} failed attempts at batches, each tried again"
+        lines += _wrapped(
+            "tried again", tried + (f"; last: {progress.last_error}" if progress.last_error else ""), width
+        )
+    changed = [f"{item.name} = {item.value} ({item.set_by})" for item in progress.settings if item.set_by != BY_PLAN]
+    lines += _wrapped("set", ", ".join(changed), width)
+    rest = [f"{item.name} {item.value}" for item in progress.settings if item.set_by == BY_PLAN]
+    if width >= WIDE:
+        lines += _wrapped("by the plan", ", ".join(rest), width, "dim", limit=4)
+    return lines
+
+
+def _wrapped(name: str, text: str, width: int, style: str = "", limit: int = 2) -> list[Text]:
+    """A fact over several lines; none without text."""
+    if not text:
+        return []
+    lines = []
+    for number, item in enumerate(wrap(text, width - 18, limit=limit)):
+        item.stylize(style)
+        lines.append(line(" ", cell("" if number else name, 15, "dim"), item))
     return lines
 
 
 def _signals(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
     if not progress.signals:
         return []
-    lines = [heading(glyphs, width, "what holds it back")]
+    lost = f", {numbers.duration(progress.lost_s)} in all" if progress.lost_s else ""
+    lines = [heading(glyphs, width, f"what holds it back{lost}")]
+    name, value = (30, 24) if width >= WIDE else (20, 14)
     for signal in progress.signals:
         cost = f"has cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
         lines.append(
             fit(
                 line(
                     " ",
-                    cell(signal.name, 20),
-                    cell(signal.value, 14, right=True),
+                    cell(signal.name, name),
+                    cell(signal.value, value, right=True),
                     cell(f"  limit {signal.limit}" if signal.limit else "", 18, "dim"),
                     cell(signal.state, 12, STATE_STYLE.get(signal.state, "")),
                     (cost, "dim"),

@@ -182,10 +182,13 @@ def held_back(state: RunState, width: int) -> Text:
         for item in state.progress
         if not item.finished
         for signal in item.signals
-        if signal.state == "throttling"
+        if signal.holds or signal.state == "throttling"
     ]
     why = ", ".join(dict.fromkeys(signal_words(signal) for signal in throttling))
+    slowed = next((item.held for item in state.progress if item.held and not item.finished), "")
     parts: list[Part] = [" held back by: ", (why or "nothing", "warn" if why else "ok")]
+    if slowed and not why:
+        parts = [" ", (slowed, "warn")]
     parts += ["   blocking: ", (f"{len(waiters)} wait behind us", "bad") if waiters else ("nobody", "ok")]
     users = [item for item in state.sessions if item.role == USES_OLD]
     if users:
