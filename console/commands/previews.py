@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from psycopg import sql
@@ -12,6 +13,7 @@ from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
 from console.errors import FerryError
 from console.journal.connect import Conn
+from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
 from console.sql.analyse import read_file
 from console.sql.model import Statement, TaskPreview
@@ -34,6 +36,13 @@ _CHANGES = {
     Changes.FORBID: "triggers on its tables refuse a change or removal while the sync is on; additions are carried.",
     Changes.UNCOVERED: "its changes are not seen while the sync is on; a comparison names what they make differ.",
 }
+
+
+def _without_first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The statements after the first, numbered as if it were not there."""
+    rest = statements[1:]
+    above = rest[0].line - 1 if rest else 0
+    return tuple(replace(one, ordinal=number, line=one.line - above) for number, one in enumerate(rest, 1))
 
 
 class Previews:
@@ -102,6 +111,8 @@ class Previews:
         text = "\n\n".join(
             f"{part};" for part in [*(m.as_string(None) for m in made), *(c.rstrip().rstrip(";") for c in checks)]
         )
+        if task.kind is Kind.BACKFILL:  # what it calls is read with it, and belongs to the journal
+            return _without_first(self._text(f"{NOTE_REJECT}\n{text}", "derived from the mapping"))
         return self._text(text, "derived from the mapping") if text else ()
 
     def _sizes(self, statements: tuple[Statement, ...]) -> tuple[tuple[str, int, int], ...]:

@@ -75,7 +75,7 @@ class CopyStatement:
     def _around(self, way: Way) -> tuple[Composed, Composed]:
         """What stands before and after the range, rendered."""
         mark = sql.SQL("/*range*/")
-        source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE OF s)").format(table(self.old), mark)
+        source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE)").format(table(self.old), mark)
         targets = [name for name, _ in self.mapping.columns]
         text = sql.SQL(
             "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n  SELECT {values} FROM ({projection}) pgferry_c\n"

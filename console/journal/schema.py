@@ -237,11 +237,8 @@ CREATE INDEX IF NOT EXISTS comparison_mapping_idx ON pgferry.comparison (mapping
 """
 
 
-# What a journal of an earlier version lacks: statements that change nothing where it is there already.
-_LATER = """
-ALTER TABLE pgferry.chunk ADD COLUMN IF NOT EXISTS content_hash numeric NOT NULL DEFAULT 0;
-CREATE INDEX IF NOT EXISTS chunk_pending_idx ON pgferry.chunk (run_id, task_id, round, mapping)
-    WHERE status = 'pending';
+# A copy calls it for each row that the new shape refuses, in the scan that inserts the others. Says false.
+NOTE_REJECT = """
 CREATE OR REPLACE FUNCTION pgferry.note_reject(of_mapping text, of_key jsonb, of_row jsonb, why text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -252,6 +249,13 @@ BEGIN
     PERFORM set_config('pgferry.noted', (coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint + 1)::text, true);
     RETURN false;
 END $$;
+"""
+
+# What a journal of an earlier version lacks: statements that change nothing where it is there already.
+_LATER = """
+ALTER TABLE pgferry.chunk ADD COLUMN IF NOT EXISTS content_hash numeric NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS chunk_pending_idx ON pgferry.chunk (run_id, task_id, round, mapping)
+    WHERE status = 'pending';
 REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
 ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
 ALTER TABLE pgferry.recheck ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
@@ -297,6 +301,7 @@ def install(conn: Conn) -> None:
     try:
         with conn.transaction():
             conn.execute(_DDL)
+            conn.execute(NOTE_REJECT)
             conn.execute(_LATER)
             conn.execute(f"COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version {VERSION}'")
     except psycopg.errors.InsufficientPrivilege as error:

@@ -19,6 +19,15 @@ def test_the_shipped_plan_copies_first_and_says_what_the_other_order_costs() -> 
     assert "4 times as long" in text
 
 
+def test_the_copys_statement_is_read_with_the_function_it_calls() -> None:
+    statements = Previews(load_plan(MIGRATIONS)).of("P2.2.2").up
+    assert [(one.ordinal, one.line) for one in statements] == [(1, 1)]
+    locks = {lock.object: lock.mode for lock in statements[0].locks}
+    assert locks["book_ticker_snapshots_v2"] == locks["pgferry.reject"] == "ROW EXCLUSIVE"
+    assert locks["book_ticker_snapshots"] == "ROW SHARE"
+    assert "ACCESS EXCLUSIVE" not in locks.values()
+
+
 @pytest.mark.parametrize(
     ("statements", "says"),
     [
