@@ -107,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     work = add("work", "lend workers of this host to a copy that runs elsewhere, until it ends")
     work.add_argument("--workers", type=_whole(1, 16), default=1, help="how many (default 1)")
     add("pause", "pause after the current batch or statement")
-    add("resume", "go on after a pause or a failure")
+    resume = add("resume", "go on after a pause or a failure")
+    resume.add_argument("--take-over", action="store_true", help="in the place of a runner that does not answer")
 
     cancel = add("cancel", "cancel the statement of a session that is in the way, or this run's own")
     cancel.add_argument("pid", type=_whole(1), metavar="PID", help="as 'pgferry status' shows it")
@@ -258,7 +259,7 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
         case "pause":
             return operate.command(settings, Verb.PAUSE)
         case "resume":
-            return operate.command(settings, Verb.RESUME)
+            return operate.resume(settings, take_over=args.take_over)
         case "cancel":
             return operate.cancel(settings, args.pid, terminate=args.terminate, yes=args.yes)
         case "rollback":

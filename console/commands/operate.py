@@ -201,6 +201,24 @@ def cancel(settings: Settings, pid: int, *, terminate: bool, yes: bool) -> int:
     return _with_world(settings, the_plan(settings), work, control=True)
 
 
+def resume(settings: Settings, *, take_over: bool) -> int:
+    """Go on; with ``take_over`` also where a runner holds the run, which then writes nothing more."""
+
+    def work(world: JournalWorld) -> int:
+        if not take_over:
+            out(_ask(world, Verb.RESUME))
+            return 0
+        before = world.state().lease
+        receipt = world.take_over()
+        if not receipt.accepted:
+            raise Refused(receipt.text)
+        whose = f", taken over from {before.holder}, process {before.pid} on {before.host}" if before else ""
+        out(receipt.text + whose)
+        return 0
+
+    return _with_world(settings, the_plan(settings), work, control=True)
+
+
 def status(settings: Settings, output: str) -> int:
     """Print where the newest run stands."""
     plan = load_plan(settings.plan_dir) if settings.plan_dir else None

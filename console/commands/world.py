@@ -179,8 +179,18 @@ class JournalWorld:
         if self.runner_died():
             self._runner = None
         command = self._use(lambda conn: self._write(conn, verb, args))
+        return self._answer(command)
+
+    def take_over(self) -> Receipt:
+        """Go on with a runner of our own in the place of one that does not answer; the other writes nothing more."""
+        if not self._control or self._plan is None:
+            raise Refused("This console is read-only.", do="Start it with control: pgferry run --plan DIR.")
+        command = self._use(lambda conn: self._write(conn, Verb.RESUME, {}))
+        self._use(lambda _: self._start_runner(takeover=True))
+        return self._answer(command, starts=1)
+
+    def _answer(self, command: int, starts: int = 0) -> Receipt:
         deadline = time.monotonic() + ANSWER_SECONDS
-        starts = 0
         while time.monotonic() < deadline:
             outcome = self._use(lambda conn: commands.outcome(conn, command))
             if outcome is not None:
@@ -253,10 +263,16 @@ class JournalWorld:
             return
         if not commands.pending(conn, self._run_id) or self.runner_died():
             return
+        self._start_runner()
+
+    def _start_runner(self, *, takeover: bool = False) -> None:
+        assert self._plan is not None
+        assert self._run_id is not None
         patience = DEMO_PATIENCE_SECONDS if self._settings.environment == "DEMO" else RECONNECT_SECONDS
         self._runner = start_runner(
-            self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, patience_s=patience
-        )
+            self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, takeover=takeover,
+            patience_s=patience,
+        )  # fmt: skip
 
     def runner_died(self) -> str:
         """What the runner we started said when it ended in the middle of a run; empty while all is well.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -263,16 +264,28 @@ def purge(session: Session, task: Task, export_to: Path) -> None:
 
 
 def _export(conn: Conn, relation: TableName, folder: Path) -> tuple[int, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the rows to a new file, on the disk before anything is dropped; an earlier export is never overwritten."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{relation.name}.csv.gz"
+    number = 1
+    while path.exists():  # of another database, or of a purge that was interrupted
+        number += 1
+        path = folder / f"{relation.name}-{number}.csv.gz"
     partial = path.with_suffix(".partial")
     query = sql.SQL("COPY {} TO STDOUT WITH (FORMAT csv, HEADER)").format(table(relation))
-    with gzip.open(partial, "wb", compresslevel=3) as out, conn.cursor() as cursor:
-        with cursor.copy(query) as rows:
-            for block in rows:
-                out.write(block)
-        count = cursor.rowcount
+    with partial.open("wb") as file:
+        with gzip.open(file, "wb", compresslevel=3) as out, conn.cursor() as cursor:
+            with cursor.copy(query) as rows:
+                for block in rows:
+                    out.write(block)
+            count = cursor.rowcount
+        os.fsync(file.fileno())
     partial.rename(path)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
     return count, path
 
 

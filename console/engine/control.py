@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from console.journal.state import RunStatus, TaskStatus, Verb
 from console.plan import settings
 from console.plan.model import Kind
 from console.plan.order import until
+from console.text import plain
 
 POLL_S = 0.25
 LONG_S = 1.0  # a statement that runs so long may well run longer
@@ -59,6 +61,9 @@ class Control:
                     self._reconnect()
                 else:  # the disk is full, say: the connection holds the advisory lock and stays
                     time.sleep(REFUSED_S)
+            except Exception as error:  # a fault of ours must not silence the heartbeat and the operators
+                print(f"pgferry: control: {type(error).__name__}: {plain(str(error))}", file=sys.stderr)
+                time.sleep(REFUSED_S)
 
     def _listen(self) -> None:
         self.conn.execute(f"LISTEN {events.CHANNEL}")

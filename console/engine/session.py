@@ -172,6 +172,9 @@ _ADVICE = (
 
 def in_words(error: Exception) -> str:
     """An error as sentences for the journal: what happened, the state of things, what to do."""
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The runner's machine refused: {error.strerror}{where}. Mend the cause and resume, or roll back."
     if not isinstance(error, psycopg.Error):
         return plain(str(error)) or type(error).__name__
     lines = [plain(line).strip() for line in str(error).splitlines() if line.strip()]

@@ -34,10 +34,14 @@ def send(conn: Conn, run_id: int, verb: Verb, args: dict[str, object], *, actor:
 
 
 def pending(conn: Conn, run_id: int) -> list[Command]:
-    """Commands not answered yet, oldest first."""
+    """Commands not answered yet, oldest first; what this version does not know is refused."""
     rows = conn.execute(
         "SELECT id, actor, verb, args FROM pgferry.command WHERE run_id = %s AND status = 'new' ORDER BY id", (run_id,)
     ).fetchall()
+    for id_, _, verb, args in rows:
+        if verb not in set(Verb) or not isinstance(args, dict):
+            answer(conn, id_, accepted=False, text=f"This pgferry does not know the command {verb}.")
+    rows = [row for row in rows if row[2] in set(Verb) and isinstance(row[3], dict)]
     return [Command(id_, actor, Verb(verb), args) for id_, actor, verb, args in rows]
 
 

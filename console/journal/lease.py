@@ -20,6 +20,7 @@ from console.journal.state import Lease
 
 HEARTBEAT_SECONDS = 1.0
 IN_FLIGHT_SECONDS = 30.0  # how long a new runner waits for what the server still does for the one before
+ENDING_SECONDS = 5.0  # how long the ended sessions of a runner that is taken over are waited for
 STALE_SECONDS = 10.0  # by the server's clock: a heartbeat older than this does not answer, though it holds the lock
 GONE_SECONDS = 3.0  # a heartbeat older than this counts as dead where nobody holds the lock
 RETURN_SECONDS = 6.0  # within which a runner that lost its connections is back: longer than its longest wait
@@ -39,8 +40,10 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
     """Become the runner of ``run_id``; ``conn`` must stay open as long as the lease is held.
 
     Never waits in an advisory lock (that would stall concurrent index builds). Raises Refused, naming
-    who holds it, where and since when; with ``takeover`` a live holder is fenced off instead.
+    who holds it, where and since when; with ``takeover`` a live holder is fenced off instead, and its sessions ended.
     """
+    if takeover:
+        _end_sessions(conn, run_id)
     got = _one(conn, "SELECT pg_try_advisory_lock(%s, %s)", _key(run_id))
     if not got and not takeover:
         current = read(conn, run_id)
@@ -66,6 +69,19 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
     except Refused:
         conn.execute("SELECT pg_advisory_unlock(%s, %s)", _key(run_id))
         raise
+
+
+def _end_sessions(conn: Conn, run_id: int) -> None:
+    """End what the runner before still does here, as far as this role may; what it had begun is rolled back."""
+    others = (
+        " FROM pg_stat_activity WHERE application_name = ANY (%s) AND pid <> pg_backend_pid()"
+        " AND datname = current_database() AND usename = current_user"
+    )
+    names = [f"pgferry run {run_id} {what}" for what in ("control", "work", "copy")]
+    conn.execute("SELECT pg_terminate_backend(pid)" + others, (names,))
+    deadline = time.monotonic() + ENDING_SECONDS
+    while _one(conn, "SELECT count(*)" + others, (names,)) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _key(run_id: int) -> tuple[int, int]:

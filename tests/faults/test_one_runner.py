@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from console.commands.spawn import log_file, start_runner
 from console.errors import Refused
 from console.journal import lease, runs, schema
 from console.journal.connect import connect
@@ -21,6 +23,7 @@ from tests.engine.tiny import ferry, start, tiny_plan
 from tests.faults.tools import (
     a_plan_directory,
     a_slow_plan,
+    assert_copied_once,
     chunks_done,
     one,
     runner_process,
@@ -159,4 +162,36 @@ def test_after_kill_9_the_next_runner_need_not_wait(
     with connect(database) as second:
         monkeypatch.setattr(lease, "RETURN_SECONDS", 1e9)  # it would be seen
         assert lease.acquire(second, run_id, "second").number == 2
+    conn.close()
+
+
+def test_a_hung_runner_is_taken_over_only_when_asked(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host is frozen: it holds the lock and says nothing. Woken up, it finds that it may not write any more."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    conn = a_database(database, rows=3000)
+    plan = a_plan_directory(tmp_path / "plan")
+    run_id = a_run(database, plan)
+    send(database, run_id, Verb.START, until="end")
+    words = ("--plan", str(plan.root), "--dsn", database)
+    hung = start_runner(database, plan.root, run_id, "alice")
+    try:
+        until(lambda: chunks_done(conn) >= 3, "the copy")
+        hung.send_signal(signal.SIGSTOP)
+        conn.execute("UPDATE pgferry.lease SET heartbeat_at = heartbeat_at - interval '1 hour'")
+        assert "NOT ANSWERING" in ferry("status", *words)[1]
+        code, _, err = ferry("apply", *words)
+        assert (code, f"alice already runs this: process {hung.pid}" in err) == (5, True), err
+        code, out, err = ferry("resume", "--take-over", *words)
+        assert (code, f"taken over from alice, process {hung.pid} on" in out) == (0, True), out + err
+        hung.send_signal(signal.SIGCONT)
+        assert hung.wait(timeout=30) == 5
+        until(lambda: state_of(database, run_id).status is RunStatus.DONE, "the run to end", seconds=60)
+    finally:
+        hung.kill()
+        hung.wait()
+    assert "took this run over" in log_file(run_id).read_text()
+    assert not [e.text for e in state_of(database, run_id).events if e.kind == "error"]
+    assert_copied_once(conn, 3000)
     conn.close()

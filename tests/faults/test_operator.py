@@ -79,11 +79,11 @@ def test_speed_is_changed_in_mid_copy(database: str) -> None:
     send(database, run_id, Verb.START, until="copy")
     with runner_thread(database, plan, run_id) as running:
         until(lambda: chunks_done(conn) >= 2, "the copy")
-        command = send(database, run_id, Verb.SPEED, batch_rows=7, workers=1, max_rows_per_second=100)
+        command = send(database, run_id, Verb.SPEED, batch_rows=7, workers=1, max_rows_per_second=500)
         until(lambda: commands.outcome(conn, command), "the answer")
         answer = (commands.outcome(conn, command) or (False, ""))[1]
         assert set(answer.removeprefix("speed: ").split(", ")) == {
-            "batch_rows = 7", "workers = 1", "max_rows_per_second = 100",
+            "batch_rows = 7", "workers = 1", "max_rows_per_second = 500",
         }  # fmt: skip
 
         def slow() -> bool:
@@ -219,3 +219,23 @@ def test_a_fenced_runner_writes_nothing_more_into_the_journal(database: str) -> 
         assert one(other, "SELECT count(*) FROM pgferry.event") == before
         assert runs.tasks(other, session.run_id)["sync"].status is TaskStatus.PENDING
     session.drop()
+
+
+def test_a_command_that_makes_no_sense_is_refused_and_the_next_one_heard(database: str) -> None:
+    conn = a_database(database, rows=ROWS)
+    plan = a_slow_plan()
+    run_id = a_run(database, plan)
+    send(database, run_id, Verb.START, until="end")
+    with runner_thread(database, plan, run_id) as running:
+        until(lambda: chunks_done(conn) >= 2, "the copy")
+        insert = "INSERT INTO pgferry.command (run_id, actor, verb, args) VALUES (%s, 'newer', %s, %s) RETURNING id"
+        ids = []
+        for verb, args in (("dance", "{}"), ("start", "[1]"), ("rollback", '{"to": 7}'), ("speed", '{"workers": "x"}')):
+            row = conn.execute(insert, (run_id, verb, args)).fetchone()
+            assert row is not None
+            ids.append(row[0])
+        until(lambda: all(commands.outcome(conn, id_) for id_ in ids), "the answers")
+        assert [(commands.outcome(conn, id_) or (True, ""))[0] for id_ in ids] == [False] * 4
+        send(database, run_id, Verb.PAUSE)
+        assert running.result(timeout=20) is RunStatus.PAUSED
+    conn.close()
