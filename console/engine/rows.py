@@ -68,11 +68,18 @@ def _look(
     visitor: Visitor, mapping: Mapping, orders: Orders, *, origin: str, show: Callable[[Scan, bool], None]
 ) -> Verdict:
     began = comparisons.now(visitor.conn)
-    verdict = judged(
-        visitor, mapping, limit=NAMED if orders.repair else orders.limit, workers=orders.workers,
-        duty_percent=orders.duty_percent, show=show,
-        settling=visitor.journal and may_carry(visitor.conn, mapping, "touch_old"),
-    )  # fmt: skip
+
+    def look() -> Verdict:
+        return judged(
+            visitor, mapping, limit=NAMED if orders.repair else orders.limit, workers=orders.workers,
+            duty_percent=orders.duty_percent, show=show,
+            settling=visitor.journal and may_carry(visitor.conn, mapping, "touch_old"),
+        )  # fmt: skip
+
+    try:
+        verdict = look()
+    except psycopg.errors.UndefinedTable:  # the old table went to the archive meanwhile, or came back
+        verdict = look()
     if visitor.journal:
         changed = comparisons.save(
             visitor.conn, mapping.id, origin, visitor.operator, began_at=began, ok=verdict.ok,
@@ -117,8 +124,6 @@ def watch(
                 if not visitor.lost(error):
                     raise
                 visitor.drop()
-                continue
-            except psycopg.errors.UndefinedTable:  # retired while it was compared: the next turn sees it
                 continue
             good[mapping.id] = outcome.verdict.ok
             said(outcome)

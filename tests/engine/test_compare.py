@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
-from console.engine import compare_sql, scan
+from console.engine import compare_sql, rows, scan
 from console.engine.compare import judged, silent
 from console.engine.facts import mapping_facts
-from console.engine.session import Session, Wishes
+from console.engine.rows import Orders
+from console.engine.session import Interrupted, Session, Wishes
 from console.engine.verdict import Verdict
+from console.engine.visit import visit
 from console.journal import schema
 from console.journal.connect import Conn, connect
 from console.journal.lease import Fence
 from console.journal.state import RunStatus, Verb
 from console.plan.model import BackfillSettings, Direction, Kind, Lookup, Mapping, TableName
 from tests.engine.scene import MAPPING, a_database, a_plan, a_run, a_task, order, switch_on
+from tests.engine.tiny import wait_until
 
 FAST = BackfillSettings(batch_rows=10_000, max_reject_percent=50)
 COPIED = (
@@ -231,6 +234,32 @@ def test_a_row_that_a_second_constraint_refused_is_among_the_rejects(database: s
     conn.close()
 
 
+def test_rows_that_the_new_tables_constraints_refuse_are_listed_in_every_part(
+    database: str, many_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "LOOKUP_SHARE", 0)
+    asked: list[bool] = []
+    quick = compare_sql.quick
+
+    def noted(*args: Any, trusting: bool = False) -> Any:
+        asked.append(trusting)
+        return quick(*args, trusting=trusting)
+
+    monkeypatch.setattr(compare_sql, "quick", noted)
+    with copied(database, 8000) as conn:
+        looker = a_looker(database)
+        assert verdict_of(looker, workers=1).ok
+        assert set(asked) == {True}, "the constraints are the new table's own business"
+        conn.execute("UPDATE sales SET amount = 2000000 WHERE note ~ '7$'")  # its CHECK takes less than a million
+        asked.clear()
+        found = verdict_of(looker, workers=1)
+        assert found.ok, found.words()
+        assert found.rejected > 800
+        assert asked.count(True) == 3 < asked.count(False), "what never helps is given up"
+        secretly(conn, "DELETE FROM pgferry.reject WHERE row_data->>'note' = 'row 4007'")
+        assert kinds(verdict_of(looker, settling=False)) == {"unlisted": 1}
+
+
 # -- types and keys ---------------------------------------------------------------------------------------------------
 
 ODD = """
@@ -338,6 +367,43 @@ def test_a_lost_connection_costs_only_the_part_it_was_in(
         assert len(lost) == 5
         assert found.old == 8000
         assert kinds(found) == {"changed": 2}
+
+
+def test_a_wish_stops_it_at_the_next_part_and_no_connection_is_left(
+    database: str, many_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with copied(database, 8000) as conn:
+        looker = a_looker(database)
+        judge = scan.judge
+
+        def then_stop(*args: Any) -> Any:
+            looker.wishes.stop.set()
+            return judge(*args)
+
+        monkeypatch.setattr(scan, "judge", then_stop)
+        with pytest.raises(Interrupted):
+            verdict_of(looker)
+        left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgferry%compare'"
+        assert wait_until(lambda: conn.execute(left).fetchone() == (0,))
+        looker.wishes.stop.clear()
+        monkeypatch.undo()
+        assert verdict_of(looker).ok, "begun anew"
+
+
+def test_the_old_table_may_go_to_the_archive_meanwhile(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with copied(database, 500) as conn:
+        judge, moved = scan.judge, []
+
+        def move_then_judge(*args: Any) -> Any:
+            if not moved:
+                conn.execute("CREATE SCHEMA pgferry_archive; ALTER TABLE sales SET SCHEMA pgferry_archive")
+            moved.append(1)
+            return judge(*args)
+
+        monkeypatch.setattr(scan, "judge", move_then_judge)
+        visitor = visit(a_plan(), database, "tester")
+        assert rows.once(visitor, MAPPING, Orders(), origin="check").verdict.ok
+        visitor.drop()
 
 
 def test_writers_on_both_sides_are_never_taken_for_a_difference(database: str, many_parts: None) -> None:
