@@ -10,7 +10,7 @@ from console.engine import derive
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts, TableFacts
 from console.engine.lookup_tables import indexed
-from console.engine.naming import SCHEMA, function_name, trigger_text
+from console.engine.naming import function_name, lookup_function, trigger_text
 from console.journal.connect import Conn
 from console.plan.model import Direction, Lookup, Mapping, TableName
 
@@ -19,11 +19,6 @@ AT_ONCE_REJECTS = 20_000  # how many rejects are searched for rows that an addit
 # Far below deadlock_timeout: against other writers it is always the carrying at commit that gives way.
 AT_ONCE_LOCK_TIMEOUT_MS = 100
 SETTINGS = "SET timezone = 'UTC' SET datestyle = 'ISO, MDY'"  # values as texts: the same in every session
-
-
-def own(mapping: Mapping, what: str) -> sql.Identifier:
-    """A function of this module; a mapping's id has no colon, so ``<id>:`` begins these names alone."""
-    return sql.Identifier(SCHEMA, f"{mapping.id}:{what}")
 
 
 def resolved_column(mapping: Mapping, lookup: Lookup) -> str:
@@ -46,7 +41,7 @@ def plain_type(facts: TableFacts, name: str) -> Composed:
 
 def relook_name(mapping: Mapping, lookup: Lookup) -> sql.Identifier:
     """The function that carries one old row again after a change in a lookup."""
-    return own(mapping, f"relook:{lookup.name}")
+    return lookup_function(mapping, f"relook:{lookup.name}")
 
 
 def _matches(lookup: Lookup, relation: str, old: str) -> Composed:
@@ -259,7 +254,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $pgferry$"""
     ).format(
-        name=own(mapping, "lookups at commit"),
+        name=lookup_function(mapping, "lookups at commit"),
         path=commas(sql.Identifier(schema) for schema in schemas),
         settings=raw(SETTINGS),
         patience=sql.Literal(f"{AT_ONCE_LOCK_TIMEOUT_MS}ms"),

@@ -9,14 +9,15 @@ commit. ``console.engine.lookup_changes`` works notes off for good before rows a
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from psycopg import sql
 
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
-from console.engine.lookup_rows import SETTINGS, at_commit, at_once, own, relook
+from console.engine.lookup_rows import SETTINGS, at_commit, at_once, relook
 from console.engine.lookup_tables import Base, bases, texts
-from console.engine.naming import SCHEMA
+from console.engine.naming import SCHEMA, lookup_function, lookup_prefix
 from console.engine.sync import Runnable
 from console.journal.connect import Conn
 from console.plan.model import Changes, Lookup, Mapping, TableName
@@ -36,7 +37,7 @@ def watched(mapping: Mapping) -> tuple[Lookup, ...]:
 
 
 def _names(mapping: Mapping, lookup: Lookup, number: int) -> sql.Identifier:
-    return own(mapping, f"lookup:{lookup.name}:{number}")
+    return lookup_function(mapping, f"lookup:{lookup.name}:{number}")
 
 
 def _watch_name(mapping: Mapping, lookup: Lookup, event: str) -> sql.Identifier:
@@ -171,7 +172,7 @@ def triggers(conn: Conn, mapping: Mapping) -> list[tuple[TableName, list[Runnabl
             "CREATE CONSTRAINT TRIGGER {} AFTER INSERT ON {} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
             " WHEN (NEW.mapping = {} AND NEW.at_once) EXECUTE FUNCTION {}()"
         ).format(
-            _at_commit_name(mapping), table(notes), sql.Literal(mapping.id), own(mapping, "lookups at commit")
+            _at_commit_name(mapping), table(notes), sql.Literal(mapping.id), lookup_function(mapping, "lookups at commit")
         )  # fmt: skip
         made.append((notes, [statement]))
     for lookup in watched(mapping):
@@ -197,22 +198,41 @@ def _there(conn: Conn, owner: TableName, name: sql.Identifier) -> bool:
     return bool(row and row[0])
 
 
-def _made(conn: Conn, mapping: Mapping) -> list[tuple[str, str | None, str | None, str | None]]:
-    """(function, trigger, its table's schema and name) of everything this module made for the mapping."""
+def _made(conn: Conn, mapping: Mapping) -> list[tuple[Any, ...]]:
+    """Everything this module made for the mapping, a row for each trigger of each function.
+
+    (function, trigger, its table's schema, its name, whether the trigger is enabled, whether it is for triggers)
+    """
     return conn.execute(
-        "SELECT p.oid::regprocedure::text, t.tgname::text, n.nspname::text, c.relname::text FROM pg_proc p"
+        "SELECT p.oid::regprocedure::text, t.tgname::text, n.nspname::text, c.relname::text, t.tgenabled::text,"
+        " p.prorettype = 'trigger'::regtype FROM pg_proc p"
         " LEFT JOIN pg_trigger t ON t.tgfoid = p.oid LEFT JOIN pg_class c ON c.oid = t.tgrelid"
         " LEFT JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pronamespace = to_regnamespace(%s)"
         " AND starts_with(p.proname, %s) ORDER BY 4, 2, 1",
-        (SCHEMA, f"{mapping.id}:"),
+        (SCHEMA, lookup_prefix(mapping)),
     ).fetchall()
 
 
 def drop_triggers(conn: Conn, mapping: Mapping) -> None:
     """Take the triggers away from the tables behind the lookups; ACCESS EXCLUSIVE for a moment."""
-    for _, name, schema, owner in _made(conn, mapping):
+    for _, name, schema, owner, *_ in _made(conn, mapping):
         if name and schema and owner:
             conn.execute(sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), sql.Identifier(schema, owner)))
+
+
+def faults(conn: Conn, mapping: Mapping) -> list[str]:
+    """One sentence for each trigger that would miss changes of a lookup: someone dropped or disabled it since."""
+    made = [row for row in _made(conn, mapping) if row[5]]
+    found = [
+        f"trigger {name} on {TableName(schema, owner)} does not fire: changes of a lookup are not seen"
+        for _, name, schema, owner, enabled, _ in made
+        if enabled in ("D", "R")
+    ]
+    expected = {row[0]: len(_EVENTS) for row in made if ":lookup:" in row[0]}
+    for function, wanted in expected.items():
+        if sum(row[0] == function and row[1] is not None for row in made) < wanted:
+            found.append(f"a trigger of {function} is missing: changes of a lookup are not seen")
+    return found
 
 
 def drop_functions(conn: Conn, mapping: Mapping) -> None:

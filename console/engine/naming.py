@@ -25,6 +25,21 @@ def function_name(mapping: Mapping, what: str) -> sql.Identifier:
     return sql.Identifier(SCHEMA, _fitted(mapping.id, what))
 
 
+def lookup_prefix(mapping: Mapping) -> str:
+    """What the names of the functions for a mapping's lookups begin with, and nothing else: no id has a colon."""
+    if len(mapping.id.encode()) <= 24:
+        return f"{mapping.id}:"
+    return f"{mapping.id[:15]}_{hashlib.sha256(mapping.id.encode()).hexdigest()[:8]}:"
+
+
+def lookup_function(mapping: Mapping, what: str) -> sql.Identifier:
+    """A function for a mapping's lookups, in the journal's schema."""
+    prefix = lookup_prefix(mapping)
+    if len(prefix.encode()) + len(what.encode()) > MAX_NAME:
+        what = hashlib.sha256(what.encode()).hexdigest()[:16]
+    return sql.Identifier(SCHEMA, prefix + what)
+
+
 def write_counter(mapping: Mapping, side: str) -> sql.Identifier:
     """Counts the applications' own writes to a side (``old`` or ``new``); a sequence: no row, no lock, no wait."""
     return sql.Identifier(SCHEMA, _fitted(mapping.id, f"{side}_writes"))

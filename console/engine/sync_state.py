@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from console.engine import lookups
 from console.engine.derive import table
 from console.engine.naming import function_name, trigger_text
 from console.journal.connect import Conn
@@ -37,4 +38,4 @@ def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
         for relation, name, state in rows:
             what = "is missing" if state is None else "is disabled" if state == "D" else "fires for replicas only"
             found.append(f"trigger {name} on {relation} {what}: writes to it are not carried")
-    return found
+    return found + lookups.faults(conn, mapping)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+import psycopg
 import pytest
 from psycopg.errors import RestrictViolation
 
 from console.demo.server import EmbeddedServer
 from console.engine.compare import SAMPLES, WORKERS, judged, silent
 from console.engine.lookup_tables import bases
+from console.engine.lookups import drop_triggers
 from console.engine.session import Session, Wishes
+from console.engine.sync_state import faults
 from console.engine.verdict import Verdict
 from console.errors import Refused
 from console.journal import schema
@@ -409,6 +412,97 @@ def test_there_and_back_leaves_no_trigger_and_a_retired_table_follows_too(
 def connect_to_archive(conn: Conn) -> Conn:
     conn.execute("SET search_path = pgferry_archive, public")
     return conn
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("ALTER TABLE spellings DISABLE TRIGGER USER", "on spellings does not fire"),
+        ("DROP TRIGGER zz_pgferry_lookup_sales_g_update ON goods", "is missing"),
+    ],
+)
+def test_a_watching_trigger_that_someone_took_away_is_named(database: str, harm: str, words: str) -> None:
+    with synced(database) as conn:
+        assert faults(conn, MAPPING, MAPPING.old) == []
+        conn.execute(harm.encode())
+        assert any(words in fault for fault in faults(conn, MAPPING, MAPPING.old))
+
+
+def test_long_names_stay_apart(database: str) -> None:
+    long = [replace(MAPPING, id=f"{'m' * 60}{end}") for end in ("one", "two")]
+    lookups_ = tuple(replace(k, name="n" * 55) for k in MAPPING.lookups)
+    texts = [tuple((c, e.replace("g.", "n" * 55 + ".")) for c, e in part) for part in (MAPPING.columns, MAPPING.back)]
+    mapping = replace(long[0], lookups=lookups_, columns=texts[0], back=texts[1])
+    with synced(database, mapping) as conn:
+        sell(conn, "s1", "item1", "a")
+        conn.execute("INSERT INTO spellings VALUES ('s1', 'S1', false)")
+        assert new(conn) == [(1, "a")]
+        drop_triggers(conn, long[1])
+        assert faults(conn, mapping, mapping.old) == []
+        drop_triggers(conn, mapping)
+        assert one(conn, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_pgferry_lookup%'") == 0
+
+
+@dataclass
+class Application(threading.Thread):
+    """Writes at random until told to stop; what is not a write's own fault must not fail it."""
+
+    database: str
+    number: int
+    choose: tuple[Callable[[random.Random], tuple[str, tuple[object, ...]]], ...]
+    ended: threading.Event
+    failed: list[Exception] = field(default_factory=list)
+    writes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    __hash__ = threading.Thread.__hash__
+
+    def run(self) -> None:
+        chance = random.Random(self.number)
+        with connect(self.database, application_name=f"application {self.number}") as conn:
+            conn.execute("SET lock_timeout = 0")
+            while not self.ended.is_set():
+                try:
+                    with conn.transaction():
+                        for _ in range(chance.randrange(1, 3)):
+                            statement, values = chance.choice(self.choose)(chance)
+                            conn.execute(statement.encode(), values)
+                    self.writes += 1
+                except psycopg.errors.DeadlockDetected:
+                    pass  # two statements in any order: its own
+                except psycopg.Error as error:
+                    self.failed.append(error)
+
+
+def _at_once(database: str, seed: int, seconds: float, *, index: bool) -> None:
+    """Applications write rows, others change the lookups, all at the same time; then all rest and are compared."""
+    with synced(database, index=index) as conn:
+        ended = threading.Event()
+        writers = [Application(database, seed * 10 + i, (_a_write,), ended) for i in range(3)]
+        writers += [Application(database, seed * 10 + 5 + i, (_a_change,), ended) for i in range(2)]
+        for writer in writers:
+            writer.start()
+        ended.wait(seconds)
+        ended.set()
+        for writer in writers:
+            writer.join()
+        assert [writer.failed for writer in writers] == [[]] * 5
+        assert min(writer.writes for writer in writers) > 5
+        assert_equal(database)
+        assert one(conn, "SELECT count(*) FROM pgferry.lookup_change") == 0
+
+
+@pytest.mark.parametrize(("seed", "index"), [(1, True), (2, False)])
+def test_changes_and_writes_at_the_same_time_end_equal(database: str, seed: int, *, index: bool) -> None:
+    _at_once(database, seed, 1.5, index=index)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_changes_and_writes_at_the_same_time_for_long_end_equal(database: str, seed: int) -> None:
+    _at_once(database, seed, 20.0, index=bool(seed % 2))
 
 
 SPELLINGS = ("S0", "s0", "S1", "s1", "S2", "S", "T")
