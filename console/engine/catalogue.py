@@ -15,8 +15,8 @@ TABLE = (
     " FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid WHERE t.isleaf)"
     " ELSE greatest(c.reltuples, 0)::bigint END,"
     " CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_total_relation_size(t.relid)), 0)::bigint"
-    " FROM pg_partition_tree(c.oid) t) ELSE pg_total_relation_size(c.oid) END, c.relkind::text"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " FROM pg_partition_tree(c.oid) t) ELSE pg_total_relation_size(c.oid) END, c.relkind::text,"
+    " c.relispartition FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')"
 )
 

@@ -61,6 +61,8 @@ class TableFacts:
     foreign_keys: tuple[ForeignKey, ...]
     more_unique: bool
     referenced: bool
+    partitioned: bool
+    partition: bool
     partitions: tuple[TableName, ...]
     row_security: bool
     rows: int
@@ -120,7 +122,7 @@ def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
     row = conn.execute(catalogue.TABLE, (table.schema, table.name)).fetchone()
     if row is None:
         return None
-    oid, hidden, rows, size, kind = row
+    oid, hidden, rows, size, kind, partition = row
     checks = conn.execute(catalogue.CHECKS, (oid,)).fetchall()
     uniques = conn.execute(catalogue.UNIQUES, (oid,)).fetchall()
     triggers = conn.execute(catalogue.TRIGGERS, (oid,)).fetchone()
@@ -133,6 +135,8 @@ def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
         foreign_keys=catalogue.foreign_keys(conn, oid),
         more_unique=len(uniques) > 1 or bool(triggers and (triggers[0] or triggers[2])),
         referenced=bool(triggers and triggers[1]),
+        partitioned=kind == "p",
+        partition=partition,
         partitions=tuple(TableName(*row) for row in partitions),
         row_security=bool(hidden),
         rows=rows,

@@ -9,9 +9,11 @@ from psycopg import sql
 from console.engine import derive
 from console.engine.derive import table
 from console.engine.facts import MappingFacts, TableFacts
+from console.engine.naming import trigger_name
+from console.engine.sync import trigger_kinds
 from console.errors import Refused
 from console.journal.connect import Conn
-from console.plan.model import Direction, Mapping, TableName
+from console.plan.model import Direction, Mapping, TableName, Triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,13 @@ def obstacles(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Dire
         forward = way is Direction.FORWARD
         source, goal = (facts.old, facts.new) if forward else (facts.new, facts.old)
         mapped = [name for name, _ in (mapping.columns if forward else mapping.back)]
+        if mapping.triggers is Triggers.STATEMENT and (source.partitioned or source.partition):
+            found.append(
+                Obstacle(
+                    f"{source.name} is partitioned or a partition: statement triggers miss writes by way of the other.",
+                    'Use triggers = "row" for this mapping.',
+                )
+            )
         found += _constraints(conn, goal) + _unfilled(conn, goal, mapped)
         found += _rights(conn, source.name, goal.name, [lookup.relation for lookup in mapping.lookups])
     return list(dict.fromkeys(found))
@@ -217,9 +226,9 @@ def always(conn: Conn, mapping: Mapping, direction: Direction, old: TableName) -
     return [
         sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(
             table(old if way is Direction.FORWARD else mapping.new),
-            sql.Identifier(f"zz_pgferry_{way.value}{what}"),
+            trigger_name(way, what),
         )
         for way in direction.ways
         if sides[way]
-        for what in ("", "_truncate")
+        for what in trigger_kinds(mapping)
     ]

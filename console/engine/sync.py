@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, gate, on_demand
+from console.engine import derive, gate, on_demand, sync_sets
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name, trigger_name, write_counter
 from console.engine.sync_rows import SAME, carry_backward, carry_forward, touch_old
-from console.plan.model import Direction, Mapping, TableName
+from console.plan.model import Direction, Mapping, TableName, Triggers
 
 Runnable = sql.SQL | sql.Composed
 # The copy marks its transactions with this, so that its rows are not carried back: a row that was deleted in the old
@@ -157,13 +157,21 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
             *on_demand.functions(mapping, facts, old),
             touch_old(mapping, facts, old),
             _row_trigger(mapping, facts, direction, mapping.old_key, "touch_old", gone=True),
+            *_of_statements(mapping, facts, direction, old),
             _truncate_trigger(mapping, facts, direction, old),
         ]
     return [
         carry_backward(mapping, facts, old),
         _row_trigger(mapping, facts, direction, mapping.new_key, "backward", gone=False),
+        *_of_statements(mapping, facts, direction, old),
         _truncate_trigger(mapping, facts, direction, old),
     ]
+
+
+def _of_statements(mapping: Mapping, facts: MappingFacts | None, way: Direction, old: TableName) -> list[Runnable]:
+    if mapping.triggers is not Triggers.STATEMENT:
+        return []
+    return [sync_sets.function(mapping, facts, way, old, operation) for operation in sync_sets.OPERATIONS]
 
 
 def prepare(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
@@ -193,15 +201,29 @@ def triggers(
     for way in direction.ways:
         owner = table(source_of(mapping, way, old))
         when = raw(_NOT_COPYING if way is Direction.REVERSE else "")
-        made += [
+        writes: list[Runnable] = [
             sql.SQL(
                 "CREATE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW {}EXECUTE FUNCTION {}()"
             ).format(trigger_name(way), owner, when, function_name(mapping, f"{way.value}_row")),
+        ]
+        if mapping.triggers is Triggers.STATEMENT:
+            writes = [
+                sync_sets.trigger(mapping, way, source_of(mapping, way, old), operation, when)
+                for operation in sync_sets.OPERATIONS
+            ]
+        made += [
+            *writes,
             truncate_trigger(mapping, way, source_of(mapping, way, old)),
             *(truncate_trigger(mapping, way, partition) for partition in _partitions(facts, way)),
             *(gate.triggers(mapping, old) if way is Direction.REVERSE else ()),
         ]
     return made
+
+
+def trigger_kinds(mapping: Mapping) -> tuple[str, ...]:
+    """What the names of one direction's triggers on a table add to the direction."""
+    writes = ("", "update", "delete") if mapping.triggers is Triggers.STATEMENT else ("",)
+    return (*writes, "truncate")
 
 
 def _partitions(facts: MappingFacts | None, way: Direction) -> tuple[TableName, ...]:
@@ -223,7 +245,7 @@ def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> lis
     dropped: list[Runnable] = [
         sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(way, what), table(source_of(mapping, way, old)))
         for way in reversed(direction.ways)
-        for what in ("truncate", "")
+        for what in reversed(trigger_kinds(mapping))
     ]
     return dropped + (gate.drop_triggers(mapping, old) if Direction.REVERSE in direction.ways else [])
 
@@ -235,7 +257,7 @@ def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:
         forward = way is Direction.FORWARD
         names = ("touch_old", "forward", *on_demand.names(mapping)) if forward else ("backward",)
         # CASCADE: the truncate triggers of partitions go with their function
-        for name in (f"{way.value}_row", f"{way.value}_truncate", *names):
+        for name in (f"{way.value}_row", *(f"{way.value}_{o}" for o in (*sync_sets.OPERATIONS, "truncate")), *names):
             made.append(sql.SQL("DROP FUNCTION IF EXISTS {} CASCADE").format(function_name(mapping, name)))
         made.append(sql.SQL("DROP SEQUENCE IF EXISTS {}").format(write_counter(mapping, "old" if forward else "new")))
         made += () if forward else gate.drop_functions(mapping)

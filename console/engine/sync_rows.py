@@ -275,6 +275,7 @@ BEGIN
   IF pgferry_more THEN
     {close};
     IF NOT {differs} THEN
+      {unreject};
       RETURN;
     END IF;
   END IF;

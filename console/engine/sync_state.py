@@ -5,6 +5,7 @@ from __future__ import annotations
 from console.engine import lookups
 from console.engine.derive import table
 from console.engine.naming import function_name, trigger_text
+from console.engine.sync import trigger_kinds
 from console.journal.connect import Conn
 from console.plan.model import Direction, Mapping, TableName
 
@@ -33,7 +34,10 @@ def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
         owner = old if way is Direction.FORWARD else mapping.new
         rows = conn.execute(
             _TRIGGERS,
-            {"table": table(owner).as_string(None), "names": [trigger_text(way), trigger_text(way, "truncate")]},
+            {
+                "table": table(owner).as_string(None),
+                "names": [trigger_text(way, what) for what in trigger_kinds(mapping)],
+            },
         ).fetchall()
         for relation, name, state in rows:
             what = "is missing" if state is None else "is disabled" if state == "D" else "fires for replicas only"

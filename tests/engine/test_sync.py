@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
 
+from console.engine import sync, sync_sets
+from console.engine.facts import mapping_facts
 from console.journal.connect import Conn
-from console.plan.model import Direction
-from tests.engine.scene import a_database, switch_on
+from console.plan.model import Direction, Triggers
+from tests.engine.scene import MAPPING, a_database, switch_on
 
 AT = "2026-02-01 10:00:00+00"
 
 
-@pytest.fixture
-def conn(database: str) -> Iterator[Conn]:
+@pytest.fixture(params=list(Triggers))
+def conn(database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn]:
+    monkeypatch.setattr(sync_sets, "FEW", 0)  # statement triggers carry even one row as a set
+    mapping = replace(MAPPING, triggers=request.param)
     with a_database(database) as conn:
-        switch_on(conn, Direction.FORWARD)
-        switch_on(conn, Direction.REVERSE)
+        switch_on(conn, Direction.FORWARD, mapping)
+        switch_on(conn, Direction.REVERSE, mapping)
         conn.execute("SET timezone = 'Asia/Tokyo'")  # keys must not depend on the writer's settings
         yield conn
 
@@ -185,3 +190,28 @@ def test_writers_on_both_sides_with_keys_of_their_own_neither_deadlock_nor_diffe
             del expected[f"{i % 40:06d}"]
     held = conn.execute("SELECT to_char(at, 'US'), amount::int FROM sales WHERE at < '2026-03-02Z'").fetchall()
     assert dict(held) == expected, "what the application wrote last"
+
+
+def test_a_statement_is_carried_at_once_and_row_by_row_only_after_an_error(database: str) -> None:
+    mapping = replace(MAPPING, triggers=Triggers.STATEMENT)
+    with a_database(database) as conn:
+        conn.execute("CREATE TABLE calls (what text)")
+        switch_on(conn, Direction.BOTH, mapping)
+        conn.execute(
+            "CREATE OR REPLACE FUNCTION pgferry.sales_backward(pgferry_k_0 timestamptz, pgferry_k_1 integer) RETURNS void"
+            " LANGUAGE sql AS $$ INSERT INTO public.calls VALUES ('backward') $$"
+        )
+        conn.execute("INSERT INTO sales SELECT '2026-01-01Z'::timestamptz + i * interval '1 s', 'S1', 'item1', 1, i"
+                     " FROM generate_series(1, 500) i")  # fmt: skip
+        conn.execute("UPDATE sales SET at = at + interval '1 h', amount = 2")
+        assert conn.execute("SELECT count(*), sum(amount)::int FROM sales_v2").fetchone() == (500, 1000)
+        assert conn.execute("SELECT count(*) FROM calls").fetchone() == (0,), "the echo found everything equal"
+        conn.execute("CREATE UNIQUE INDEX ON sales_v2 (note)")
+        facts = mapping_facts(conn, mapping, "pgferry_archive")
+        for way in Direction.BOTH.ways:
+            for statement in sync.functions(mapping, facts, way, mapping.old):
+                conn.execute(statement)
+        conn.execute("UPDATE sales SET note = '7' WHERE note IN ('8', '9')")
+        conn.execute("UPDATE sales SET amount = 3")
+        assert conn.execute("SELECT sqlstate, count(*) FROM pgferry.reject GROUP BY 1").fetchall() == [("23505", 2)]
+        assert conn.execute("SELECT count(*), sum(amount)::int FROM sales_v2").fetchone() == (498, 1494)

@@ -6,15 +6,16 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
 
-from console.engine import dual_write
+from console.engine import dual_write, sync_sets
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, Verb
-from console.plan.model import BackfillSettings, Direction, Kind
-from tests.engine.scene import a_database, a_plan, a_run, a_task, order, switch_on
+from console.plan.model import BackfillSettings, Direction, Kind, Triggers
+from tests.engine.scene import MAPPING, a_database, a_plan, a_run, a_task, order, switch_on
 
 AT = "2026-02-01 10:00:00+00"
 ALIAS, CANONICAL = "s0", "S0"
@@ -28,10 +29,11 @@ _RIVALS = [
 ]
 
 
-@pytest.fixture
-def conn(database: str) -> Iterator[Conn]:
+@pytest.fixture(params=list(Triggers))
+def conn(database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn]:
+    monkeypatch.setattr(sync_sets, "FEW", 0)  # statement triggers carry even one row as a set
     with a_database(database) as conn:
-        switch_on(conn, Direction.BOTH)
+        switch_on(conn, Direction.BOTH, replace(MAPPING, triggers=request.param))
         yield conn
 
 

@@ -12,7 +12,7 @@ from console.engine.facts import mapping_facts
 from console.engine.sync_state import faults
 from console.errors import PlanError, Refused
 from console.journal.connect import Conn, connect
-from console.plan.model import Direction, Mapping, TableName
+from console.plan.model import Direction, Mapping, TableName, Triggers
 from tests.engine.scene import switch_on
 
 OLD, NEW = TableName("public", "orders"), TableName("public", "orders_v2")
@@ -215,6 +215,15 @@ def test_what_would_hide_a_write_or_fail_it_is_refused_beforehand(conn: Conn, na
     finally:
         if name == "replica role":
             conn.execute("DROP ROLE loader")
+
+
+def test_statement_triggers_would_miss_writes_to_partitions(conn: Conn) -> None:
+    conn.execute("CREATE TABLE orders_v2 (id integer PRIMARY KEY, p integer) PARTITION BY RANGE (id)")
+    mapping = replace(orders(p="o.a"), triggers=Triggers.STATEMENT)
+    facts = mapping_facts(conn, mapping, "pgferry_archive")
+    refusals.refuse(conn, mapping, facts, Direction.FORWARD)
+    with pytest.raises(Refused, match="orders_v2 is partitioned or a partition: statement triggers miss writes"):
+        refusals.refuse(conn, mapping, facts, Direction.REVERSE)
 
 
 def test_missing_rights_are_found_before_the_first_write(conn: Conn) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from console.engine import dual_write
+from console.engine import dual_write, sync_sets
 from console.journal.connect import Conn, connect
 from console.journal.state import RunStatus, Verb
-from console.plan.model import BackfillSettings, Direction, Kind, Leads
+from console.plan.model import BackfillSettings, Direction, Kind, Leads, Triggers
 from tests.engine.scene import a_plan, a_run, a_task, order
 from tests.engine.shapes import SHAPES, Row, Shape, Side, quote
 
 Model = dict[Row, Row]
 
 
-def plan_of(shape: Shape) -> Any:
+def plan_of(shape: Shape, triggers: Triggers) -> Any:
     """Both directions from the start, the copy under them, the comparison, the switch, the old table retired."""
     ids = (shape.id,)
     return a_plan(
@@ -26,7 +27,7 @@ def plan_of(shape: Shape) -> Any:
         a_task("compare", Kind.CHECK, mappings=ids),
         a_task("new", Kind.SWITCH, mappings=ids, leads=Leads.NEW),
         a_task("again", Kind.CHECK, mappings=ids),
-        mapping=shape.mapping(),
+        mapping=replace(shape.mapping(), triggers=triggers),
     )
 
 
@@ -145,9 +146,15 @@ def conn(database: str) -> Iterator[Conn]:
         yield conn
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=[shape.id[:20] for shape in SHAPES])
-def test_a_shape(database: str, conn: Conn, shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
+_CASES = [(shape, Triggers.ROW) for shape in SHAPES] + [
+    (shape, Triggers.STATEMENT) for shape in SHAPES if shape.id in ("composite", "types", "generated")
+]
+
+
+@pytest.mark.parametrize(("shape", "triggers"), _CASES, ids=[f"{shape.id[:20]}-{how}" for shape, how in _CASES])
+def test_a_shape(database: str, conn: Conn, shape: Shape, triggers: Triggers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dual_write, "PARTING_QUIET_S", 0.2)
+    monkeypatch.setattr(sync_sets, "FEW", 0)
     if conn.info.server_version < shape.least * 10000:
         pytest.skip(f"needs PostgreSQL {shape.least}")
     conn.execute(shape.setup)
@@ -156,7 +163,7 @@ def test_a_shape(database: str, conn: Conn, shape: Shape, monkeypatch: pytest.Mo
     app.insert(shape.old, seed)
     app.model.update({row[: shape.of_key]: row[shape.of_key :] for row in seed})
 
-    plan = plan_of(shape)
+    plan = plan_of(shape, triggers)
     run_id = a_run(database, plan)
     status, _ = order(database, plan, run_id, Verb.START, until="end")
     error = conn.execute("SELECT error FROM pgferry.run").fetchone()
