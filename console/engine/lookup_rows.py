@@ -167,27 +167,39 @@ def matched(lookup: Lookup, facts: MappingFacts, change: str, old: str = "o") ->
     )
 
 
-def _found_at_once(mapping: Mapping, lookup: Lookup, facts: MappingFacts, *, by_index: bool) -> Composed:
-    """FROM item: the old keys that a change concerns, one more than may be carried; by an index, or among the rejects."""
+def _find_name(mapping: Mapping, lookup: Lookup) -> sql.Identifier:
+    return lookup_function(mapping, f"find:{lookup.name}")
+
+
+def find(conn: Conn, mapping: Mapping, lookup: Lookup, facts: MappingFacts) -> sql.Composed:
+    """Function: the old keys that a change concerns, one more than may be carried; by an index, or among the rejects.
+
+    A function of its own, as its settings must not reach the plans of what carries. Without an index scan the planner
+    could walk the whole table for a few rows; its costs then look high enough for JIT, which would take longer still.
+    """
+    by_index, _ = at_once(conn, mapping, lookup, facts)
     if by_index:
-        return sql.SQL("(SELECT {} FROM {} o WHERE {} LIMIT {})").format(
-            commas(column("o", n) for n in mapping.old_key), table(facts.old.name), matched(lookup, facts, "NEW"),
+        keys = sql.SQL("SELECT {} AS key FROM {} o WHERE {} LIMIT {}").format(
+            derive.key_json("o", mapping.old_key), table(facts.old.name), matched(lookup, facts, "given"),
             sql.Literal(AT_ONCE_ROWS + 1),
         )  # fmt: skip
-    as_old = commas(sql.SQL("{}, NEW.match->>{}").format(sql.Literal(o), sql.Literal(c)) for c, o in lookup.match)
+    else:
+        as_old = commas(sql.SQL("{}, given.match->>{}").format(sql.Literal(o), sql.Literal(c)) for c, o in lookup.match)
+        keys = sql.SQL(
+            "SELECT r.key FROM (SELECT key FROM pgferry.reject WHERE mapping = {} AND direction = 'forward' LIMIT {}) r"
+            " WHERE r.key @> jsonb_build_object({}) LIMIT {}"
+        ).format(
+            sql.Literal(mapping.id), sql.Literal(AT_ONCE_REJECTS), as_old, sql.Literal(AT_ONCE_ROWS + 1)
+        )  # fmt: skip
     return sql.SQL(
-        "(SELECT {} FROM (SELECT key FROM pgferry.reject WHERE mapping = {} AND direction = 'forward' LIMIT {}) r"
-        " WHERE r.key @> jsonb_build_object({}) LIMIT {})"
-    ).format(
-        commas(
-            sql.SQL("(r.key->>{})::{} AS {}").format(sql.Literal(n), plain_type(facts.old, n), sql.Identifier(n))
-            for n in mapping.old_key
-        ),
-        sql.Literal(mapping.id),
-        sql.Literal(AT_ONCE_REJECTS),
-        as_old,
-        sql.Literal(AT_ONCE_ROWS + 1),
-    )
+        """CREATE OR REPLACE FUNCTION {name}(given pgferry.lookup_change) RETURNS jsonb LANGUAGE plpgsql
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
+AS $pgferry$
+BEGIN
+  RETURN (SELECT coalesce(jsonb_agg(f.key ORDER BY f.key), '[]') FROM ({keys}) f);
+END
+$pgferry$"""
+    ).format(name=_find_name(mapping, lookup), keys=keys)
 
 
 def _complete(mapping: Mapping, lookup: Lookup, *, by_index: bool) -> Composed:
@@ -205,13 +217,16 @@ def _complete(mapping: Mapping, lookup: Lookup, *, by_index: bool) -> Composed:
 
 
 def _one_lookup_at_commit(mapping: Mapping, lookup: Lookup, facts: MappingFacts, *, by_index: bool) -> Composed:
-    found = _found_at_once(mapping, lookup, facts, by_index=by_index)
     return sql.SQL(
         """
-  IF NEW.lookup = {lookup} AND {complete} AND spent + (SELECT count(*) FROM {found} f) <= {most} THEN
-    FOR k IN SELECT f.* FROM {found} f ORDER BY {order} LOOP
+  IF NEW.lookup = {lookup} AND {complete} THEN
+    found := {find}(NEW);
+    spent := spent + jsonb_array_length(found);
+    IF spent > {most} THEN
+      RETURN NULL;
+    END IF;
+    FOR k IN SELECT f.key FROM jsonb_array_elements(found) f(key) LOOP
       PERFORM {relook}({keys}, NEW.gives::{gives_type}, NEW.removed AND NEW.canonical);
-      spent := spent + 1;
     END LOOP;
     PERFORM set_config('pgferry.carried', spent::text, true);
     UPDATE pgferry.lookup_change SET carried = true WHERE id = NEW.id;
@@ -219,11 +234,12 @@ def _one_lookup_at_commit(mapping: Mapping, lookup: Lookup, facts: MappingFacts,
     ).format(
         lookup=sql.Literal(lookup.name),
         complete=_complete(mapping, lookup, by_index=by_index),
-        found=found,
+        find=_find_name(mapping, lookup),
         most=sql.Literal(AT_ONCE_ROWS),
-        order=commas(column("f", n) for n in mapping.old_key),
         relook=relook_name(mapping, lookup),
-        keys=commas(column("k", n) for n in mapping.old_key),
+        keys=commas(
+            sql.SQL("(k.key->>{})::{}").format(sql.Literal(n), plain_type(facts.old, n)) for n in mapping.old_key
+        ),
         gives_type=plain_type(facts.new, resolved_column(mapping, lookup)),
     )
 
@@ -242,10 +258,11 @@ def at_commit(conn: Conn, mapping: Mapping, facts: MappingFacts, lookups: tuple[
     return sql.SQL(
         """CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, {path}, pg_temp {settings}
-SET lock_timeout = {patience} SET enable_seqscan = off SET enable_bitmapscan = off
+SET lock_timeout = {patience}
 AS $pgferry$
 DECLARE
   k record;
+  found jsonb;
   spent integer := coalesce(nullif(current_setting('pgferry.carried', true), '')::integer, 0);
 BEGIN{lookups}
   RETURN NULL;

@@ -15,14 +15,16 @@ from psycopg import sql
 
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
-from console.engine.lookup_rows import SETTINGS, at_commit, at_once, relook
+from console.engine.lookup_rows import SETTINGS, at_commit, at_once, find, relook
 from console.engine.lookup_tables import Base, bases, texts
 from console.engine.naming import SCHEMA, lookup_function, lookup_prefix
 from console.engine.sync import Runnable
 from console.journal.connect import Conn
 from console.plan.model import Changes, Lookup, Mapping, TableName
 
-AT_ONCE_CHANGES = 100  # a statement that changes more rows of a lookup leaves them all to the runner
+# A statement that changes more rows of a lookup leaves them all to the runner; each is carried in a subtransaction, of
+# which a transaction should have fewer than 64.
+AT_ONCE_CHANGES = 50
 _EVENTS = (
     ("insert", "AFTER INSERT", "REFERENCING NEW TABLE AS pgferry_new"),
     ("update", "AFTER UPDATE", "REFERENCING OLD TABLE AS pgferry_old NEW TABLE AS pgferry_new"),
@@ -149,6 +151,8 @@ def functions(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Runnabl
     for lookup in watched(mapping):
         _, can = at_once(conn, mapping, lookup, facts)
         made.append(relook(mapping, lookup, facts.old.name))
+        if can:
+            made.append(find(conn, mapping, lookup, facts))
         made += [
             _watch_function(mapping, lookup, number, base, at_once=can)
             for number, base in enumerate(bases(conn, mapping, lookup))
