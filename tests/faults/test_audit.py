@@ -35,7 +35,6 @@ def test_report_and_status_say_whether_the_chain_is_whole(
     audit = json.loads(out)["audit"]
     assert (code, audit["intact"], audit["broken"]) == (0, True, [])
     assert audit["events"] > 5
-    assert "intact: " in ferry("report", "--dsn", database)[1]
     with connect(database) as conn:
         conn.execute("ALTER TABLE pgferry.event DISABLE TRIGGER append_only")  # a superuser can do that
         conn.execute(TAMPERINGS["a changed text"].encode())

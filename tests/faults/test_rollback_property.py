@@ -14,7 +14,7 @@ from console.demo.server import EmbeddedServer
 from console.engine import dual_write
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, Verb
-from console.plan.model import BackfillSettings, Direction, Kind, Leads
+from console.plan.model import BackfillSettings, Direction, Kind, Leads, Task
 from tests.engine.scene import a_database, a_file, a_plan, a_run, a_task, dump, order
 from tests.faults.model import Model, Op, of_table
 from tests.faults.tools import one, state_of
@@ -62,10 +62,24 @@ TASKS = (
     a_task("retire", Kind.RETIRE, mappings=SALES),
     a_task("late", Kind.SQL, file=a_file("2.sql", LATE), down=a_file("2.down.sql", LATE_DOWN)),
 )
-IDS = [task.id for task in TASKS]
-COPY, REVERSE, RETIRE = IDS.index("copy"), IDS.index("reverse"), IDS.index("retire")
+BOTH_AT_ONCE = (
+    TASKS[0],
+    a_task("sync", Kind.SYNC, mappings=SALES, direction=Direction.BOTH),
+    *(task for task in TASKS[2:] if task.id != "reverse"),
+)
 INSIDE = {"ddl": ("u1", "u2"), "copy": ("chunk1", "chunk2", "chunk3"), "late": ("u3",)}
-PLAN = a_plan(*TASKS)
+
+
+class Layout:
+    """A plan and where its tasks stand."""
+
+    def __init__(self, tasks: tuple[Task, ...]) -> None:
+        self.plan = a_plan(*tasks)
+        self.ids = [task.id for task in tasks]
+        self.copy, self.retire, self.end = self.ids.index("copy"), self.ids.index("retire"), len(tasks)
+
+
+LAYOUTS = {"one direction after the other": Layout(TASKS), "both directions at once": Layout(BOTH_AT_ONCE)}
 
 AMOUNTS = st.one_of(
     st.none(), st.integers(1, 999_999).map(Decimal), st.just(Decimal("2000000")), st.just(Decimal("0.00000352"))
@@ -87,13 +101,13 @@ OPS = st.lists(
 class Walk:
     """One example: a database, a run, and the model of what applications wrote."""
 
-    def __init__(self, server: EmbeddedServer) -> None:
-        self.server = server
+    def __init__(self, server: EmbeddedServer, layout: Layout) -> None:
+        self.server, self.layout = server, layout
         self.name = f"walk_{uuid.uuid4().hex[:12]}"
         self.database = server.create_database(self.name)
         self.conn: Conn = a_database(self.database, rows=ROWS)
         self.conn.execute(STOPS)
-        self.run_id = a_run(self.database, PLAN)
+        self.run_id = a_run(self.database, layout.plan)
         self.conn.execute(CHUNKS)
         self.model: Model = of_table(self.conn)
 
@@ -107,23 +121,22 @@ class Walk:
     def forward(self, before: int, *, stop: str = "") -> None:
         """To just before that task; with ``stop`` into it, as far as that."""
         if before > 0:
-            self._expect(
-                RunStatus.DONE if before == len(TASKS) else RunStatus.WAITING, Verb.START, until=IDS[before - 1]
-            )
+            goal = RunStatus.DONE if before == self.layout.end else RunStatus.WAITING
+            self._expect(goal, Verb.START, until=self.layout.ids[before - 1])
         if stop:
             self.conn.execute("INSERT INTO stops VALUES (%s)", (stop,))
-            self._expect(RunStatus.FAILED, Verb.START, until=IDS[before])
+            self._expect(RunStatus.FAILED, Verb.START, until=self.layout.ids[before])
             self.conn.execute("DELETE FROM stops")
 
     def _expect(self, wanted: RunStatus, verb: Verb, **args: object) -> None:
-        status, answer = order(self.database, PLAN, self.run_id, verb, **args)
+        status, answer = order(self.database, self.layout.plan, self.run_id, verb, **args)
         assert status is wanted, (status, answer, state_of(self.database, self.run_id).error)
 
     def write(self, ops: list[Op], *, lossy: bool) -> None:
         """Through every shape that is open to applications; ``lossy``: also what cannot be carried back."""
         leads = (self.conn.execute("SELECT leads FROM pgferry.lead").fetchone() or ("old",))[0]
         carried = one(self.conn, "SELECT count(*) FROM pg_trigger WHERE tgname = 'zz_pgferry_reverse'") > 0
-        copied = state_of(self.database, self.run_id).tasks[COPY].status.value == "completed"
+        copied = state_of(self.database, self.run_id).tasks[self.layout.copy].status.value == "completed"
         for op in ops:
             if leads == "new" or (leads == "both" and op.pick % 2):
                 self.model.through_new(self.conn, op, carried=carried, refusable=lossy)
@@ -134,21 +147,23 @@ class Walk:
 
     def back(self, to: int, stop: str) -> None:
         """Back to just before that task, stopped once on the way; what would be lost has to be accepted by typing."""
-        target = "start" if to == 0 else IDS[to]
+        target = "start" if to == 0 else self.layout.ids[to]
         if stop:
             self.conn.execute("INSERT INTO stops VALUES (%s)", (stop,))
-        status, answer = order(self.database, PLAN, self.run_id, Verb.ROLLBACK, to=target)
+        status, answer = order(self.database, self.layout.plan, self.run_id, Verb.ROLLBACK, to=target)
         self.conn.execute("DELETE FROM stops")
         if status is RunStatus.FAILED and "told to stop" in state_of(self.database, self.run_id).error:
-            status, answer = order(self.database, PLAN, self.run_id, Verb.RESUME)
-        if to <= COPY:
+            status, answer = order(self.database, self.layout.plan, self.run_id, Verb.RESUME)
+        if to <= self.layout.copy:
             self.model.carry_strays()
             if self.model.refused:
                 said = answer + state_of(self.database, self.run_id).error
                 assert "would lose" in said or "loses data" in said, (status, said)
                 assert "ype " in said
                 name = self.conn.info.dbname
-                status, answer = order(self.database, PLAN, self.run_id, Verb.ROLLBACK, to=target, typed=name)
+                status, answer = order(
+                    self.database, self.layout.plan, self.run_id, Verb.ROLLBACK, to=target, typed=name
+                )
                 self.model.refused.clear()
         wanted = RunStatus.ROLLED_BACK if to == 0 else RunStatus.WAITING
         assert status is wanted, (status, answer, state_of(self.database, self.run_id).error)
@@ -163,47 +178,55 @@ def impatient() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def end(server: EmbeddedServer) -> str:
-    """The schema at the end of an undisturbed run."""
-    walk = Walk(server)
-    walk.forward(len(TASKS))
-    dumped = walk.dump()
-    walk.close()
-    return dumped
+def ends(server: EmbeddedServer) -> dict[str, str]:
+    """The schema at the end of an undisturbed run, of each layout."""
+    found = {}
+    for name, layout in LAYOUTS.items():
+        walk = Walk(server, layout)
+        walk.forward(layout.end)
+        found[name] = walk.dump()
+        walk.close()
+    return found
+
+
+Way = tuple[str, int, str, int, str]
 
 
 @st.composite
-def ways(draw: st.DrawFn) -> tuple[int, str, int, str]:
-    """(position, stop inside of its task or nothing, where back to, stop on the way back or nothing)."""
-    position = draw(st.integers(0, len(TASKS)))
-    inside = INSIDE.get(IDS[position], ()) if position < len(TASKS) else ()
+def ways(draw: st.DrawFn) -> Way:
+    """(layout, position, stop inside of its task or nothing, where back to, stop on the way back or nothing)."""
+    name = draw(st.sampled_from(sorted(LAYOUTS)))
+    layout = LAYOUTS[name]
+    position = draw(st.integers(0, layout.end))
+    inside = INSIDE.get(layout.ids[position], ()) if position < layout.end else ()
     stop = draw(st.sampled_from(["", *inside]))
-    return position, stop, draw(st.integers(0, position)), draw(st.sampled_from(["", "d1", "d2", "d3"]))
+    return name, position, stop, draw(st.integers(0, position)), draw(st.sampled_from(["", "d1", "d2", "d3"]))
 
 
 def _there_and_back(
-    server: EmbeddedServer, end: str, way: tuple[int, str, int, str], early: list[Op], late: list[Op], last: list[Op]
+    server: EmbeddedServer, ends: dict[str, str], way: Way, early: list[Op], late: list[Op], last: list[Op]
 ) -> None:
-    position, stop, to, back_stop = way
-    walk = Walk(server)
+    name, position, stop, to, back_stop = way
+    layout = LAYOUTS[name]
+    walk = Walk(server, layout)
     try:
         walk.write(early, lossy=False)
         walk.forward(to)
         there = walk.dump()
         if position > to or stop:
             walk.forward(position, stop=stop)
-        walk.write(late, lossy=to <= COPY < position)
+        walk.write(late, lossy=to <= layout.copy < position)
         if to < position or stop:
             walk.back(to, back_stop)
         assert walk.dump() == there
-        walk.model.check_old(walk.conn, "sales" if to <= RETIRE else "pgferry_archive.sales")
-        if to <= COPY - 1:
+        walk.model.check_old(walk.conn, "sales" if to <= layout.retire else "pgferry_archive.sales")
+        if to < layout.copy:
             assert one(walk.conn, "SELECT count(*) FROM sales_v2") == 0
         walk.write(last, lossy=False)
-        walk.forward(len(TASKS))
+        walk.forward(layout.end)
         walk.model.check_old(walk.conn, "pgferry_archive.sales")
         walk.model.check_new(walk.conn)
-        assert walk.dump() == end
+        assert walk.dump() == ends[name]
     finally:
         walk.close()
 
@@ -211,18 +234,18 @@ def _there_and_back(
 QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
+@settings(max_examples=4, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
 @given(way=ways(), early=OPS, late=OPS, last=OPS)
 def test_going_back_gives_schema_and_rows_back(
-    server: EmbeddedServer, end: str, way: tuple[int, str, int, str], early: list[Op], late: list[Op], last: list[Op]
+    server: EmbeddedServer, ends: dict[str, str], way: Way, early: list[Op], late: list[Op], last: list[Op]
 ) -> None:
-    _there_and_back(server, end, way, early, late, last)
+    _there_and_back(server, ends, way, early, late, last)
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=QUIET, print_blob=True)
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=QUIET, print_blob=True)
 @given(way=ways(), early=OPS, late=OPS, last=OPS)
 def test_going_back_from_anywhere_gives_schema_and_rows_back(
-    server: EmbeddedServer, end: str, way: tuple[int, str, int, str], early: list[Op], late: list[Op], last: list[Op]
+    server: EmbeddedServer, ends: dict[str, str], way: Way, early: list[Op], late: list[Op], last: list[Op]
 ) -> None:
-    _there_and_back(server, end, way, early, late, last)
+    _there_and_back(server, ends, way, early, late, last)

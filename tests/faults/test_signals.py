@@ -34,7 +34,7 @@ def _own_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_told_to_end_it_pauses_at_a_batch(database: str, tmp_path: Path, number: signal.Signals) -> None:
     conn = a_database(database, rows=ROWS)
     plan = a_plan_directory(tmp_path / "plan")
