@@ -41,6 +41,7 @@ def check_rows(settings: Settings, wanted: RowsWanted) -> int:
     mappings = _chosen(plan, wanted.mapping)
     patience = RECONNECT_SECONDS if wanted.watch_s else PATIENCE_S
     with _clear(visit(plan, settings.dsn, settings.operator, patience_s=patience)) as visitor:
+        visitor.say = lambda text: print(f"pgferry: {safe(text)}", file=sys.stderr)
         if wanted.orders.repair and not visitor.journal:
             raise Refused(
                 "There is no run in this database, or this role may not write to its journal: nothing can be repaired.",

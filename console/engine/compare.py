@@ -27,11 +27,10 @@ from console.journal.state import Progress
 from console.plan.model import Mapping, Task
 
 SAMPLES = 20
-WORKERS = 2
 SAY_S = 0.5  # between two lines of progress
 AGAIN = 3  # looks at most, while what was noted under older snapshots keeps being carried in between
 
-__all__ = ["SAMPLES", "WORKERS", "Verdict", "compare", "compare_statement", "judged", "settle"]
+__all__ = ["SAMPLES", "Verdict", "compare", "compare_statement", "judged", "settle"]
 
 
 def compare_statement(mapping: Mapping, facts: MappingFacts | None, low: Key | None, high: Key | None) -> sql.Composed:
@@ -42,7 +41,7 @@ def compare_statement(mapping: Mapping, facts: MappingFacts | None, low: Key | N
 def compare(session: Session, task: Task, mapping: Mapping, *, show: bool = True) -> Verdict:
     """Compare every row. Stops at a safe point on an operator's wish; nothing is written but progress."""
     tell = _teller(session, task, mapping) if show else silent
-    return judged(session, mapping, limit=SAMPLES, workers=WORKERS, duty_percent=100, show=tell)
+    return judged(session, mapping, limit=SAMPLES, workers=task.connections, duty_percent=100, show=tell)
 
 
 def judged(

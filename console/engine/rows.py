@@ -17,7 +17,8 @@ from console.engine.session import LOST
 from console.engine.verdict import Verdict
 from console.engine.visit import Visitor, may_carry
 from console.journal import comparisons
-from console.plan.model import Leads, Mapping
+from console.journal.state import TaskStatus
+from console.plan.model import Kind, Leads, Mapping
 
 ROUNDS = 3  # repairs at most, while writers keep making new differences
 NAMED = 20_000  # differences repaired in one round
@@ -103,11 +104,25 @@ def retired(visitor: Visitor, mapping: Mapping) -> bool:
     return bool(row and row[0])
 
 
+def carried(visitor: Visitor, mapping: Mapping) -> bool:
+    """Whether the tables should agree now: the sync is on and the copy, where there is one, is complete."""
+    if not visitor.journal:
+        return True
+    copies = [t.id for t in visitor.plan.tasks if t.kind is Kind.BACKFILL and mapping.id in t.mappings]
+    row = visitor.conn.execute(
+        "SELECT EXISTS (SELECT 1 FROM pgferry.lead WHERE mapping = %s), count(*) FROM pgferry.task"
+        " WHERE run_id = %s AND task_id = ANY (%s) AND status = %s",
+        (mapping.id, visitor.run_id, copies, TaskStatus.COMPLETED.value),
+    ).fetchone()
+    return row is not None and row == (True, len(copies))
+
+
 def watch(
     visitor: Visitor, mappings: tuple[Mapping, ...], orders: Orders, every_s: float, said: Callable[[Outcome], None]
 ) -> bool:
     """Compare again every ``every_s`` seconds until each old table is retired; whether the last verdicts were good.
 
+    Rows that are not carried yet, or no longer (a rollback), are not compared.
     ``said`` hears of each pass. A server that is away is waited for, as long as the visitor is patient.
     """
     good = {mapping.id: True for mapping in mappings}
@@ -119,6 +134,8 @@ def watch(
                 if retired(visitor, mapping):
                     continue
                 left += 1
+                if not carried(visitor, mapping):
+                    continue
                 outcome = once(visitor, mapping, orders, origin="watch")
             except LOST as error:
                 if not visitor.lost(error):

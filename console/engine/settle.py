@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ _RIPE = (
     " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
     " AND backend_type NOT LIKE 'autovacuum%%'), -1)"
 )
+SAY_AFTER_S = 3.0  # a longer wait for other transactions is said
 BATCH = 500  # keys carried in one transaction
 _TAKE_RECHECKS = (
     "DELETE FROM pgferry.recheck WHERE id IN (SELECT id FROM pgferry.recheck WHERE mapping = {mapping}"
@@ -40,9 +42,16 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     a key was noted has ended. Returns the number of keys carried. Changes in lookups come first.
     """
     carried = lookup_changes.work_off(session, mapping, facts)
+    began, said = time.monotonic(), False
     while rechecks(session.conn, mapping):
         carried += work_off(session, mapping, facts)
-        if rechecks(session.conn, mapping):
+        waiting = rechecks(session.conn, mapping)
+        if waiting and not said and time.monotonic() - began > SAY_AFTER_S:
+            said = True
+            session.event(
+                "lock", f"{mapping.id}: {waiting:,} keys can be judged once {_oldest(session.conn)} has ended"
+            )
+        if waiting:
             session.wishes.sleep(0.5)
     doubtful = session.conn.execute(_doubtful(mapping, facts)).fetchall()
     for start in range(0, len(doubtful), BATCH):
@@ -59,6 +68,16 @@ def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     while taken := _carry(session, mapping, facts, lambda conn: conn.execute(take).fetchall()):
         carried += taken
     return carried
+
+
+def _oldest(conn: Conn) -> str:
+    """The transaction with the oldest snapshot, in words."""
+    row = conn.execute(
+        "SELECT pid, coalesce(nullif(application_name, ''), '(no name)'), xact_start FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database() AND xact_start IS NOT NULL"
+        " ORDER BY age(backend_xmin) DESC NULLS LAST, xact_start LIMIT 1"
+    ).fetchone()
+    return f"the transaction of {row[1]} (pid {row[0]}, open since {row[2]:%H:%M:%S} UTC)" if row else "an older one"
 
 
 def _carry(

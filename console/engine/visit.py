@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,12 @@ class Visitor(Session):
     """A command's session. ``run_id`` is the newest run's, whose audit it adds to, 0 without one."""
 
     journal: bool = False  # the journal is there and this role may add to it
+    say: Callable[[str], None] | None = None  # hears of long waits
 
     def event(self, kind: str, text: str, *, task_id: str = "", actor: str = "", **data: Any) -> None:
         """Write a line to the newest run's audit log; without a run, or without the right to, nothing."""
+        if kind == "lock" and self.say is not None:
+            self.say(text)
         if self.run_id and self.journal:
             events.append(self.conn, self.run_id, kind, text, actor=actor or self.operator, task_id=task_id, **data)
 

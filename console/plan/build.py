@@ -113,6 +113,7 @@ def build_task(
         checks=tuple(data.get("checks", ())),
         leads=Leads(data.get("leads", plain.leads)),
         leads_back=Leads(data.get("leads_back", plain.leads_back)),
+        connections=data.get("connections", plain.connections),
         quiet_seconds=data.get("quiet_seconds", plain.quiet_seconds),
         export=data.get("export", plain.export),
         question=data.get("question", ""),

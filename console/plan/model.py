@@ -224,6 +224,7 @@ class Task:
     checks: tuple[str, ...] = ()  # check
     leads: Leads = Leads.OLD  # switch
     leads_back: Leads = Leads.OLD  # switch: what the way back sets
+    connections: int = 2  # check: how many compare rows
     quiet_seconds: int = 10  # drain: nobody on the old table for so long
     export: bool = True  # purge: write the rows to files first
     question: str = ""  # gate: what the person confirms

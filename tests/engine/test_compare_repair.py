@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from console.engine import repair, rows
+from console.engine import repair, rows, settle
 from console.engine.rows import Orders, Outcome
 from console.engine.session import Interrupted
 from console.engine.visit import Visitor, visit
@@ -299,6 +299,56 @@ def test_a_watch_says_when_the_verdict_changes_and_ends_with_the_old_table(
     assert "FAIL  sales: 1,500 old" in out
     said = conn.execute("SELECT text FROM pgferry.event WHERE text LIKE 'watch: %' ORDER BY id").fetchall()
     assert ["1 changed" in text for (text,) in said] == [False, True, False], "only when the verdict changes"
+
+
+def test_a_watch_waits_until_rows_are_carried(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    conn = a_database(database, rows=300)
+    plan = a_plan(*COPIED)
+    run_id = a_run(database, plan)
+    visitor = visit(plan, database, "watcher")
+    seen: list[bool] = []
+
+    def turn(_: float) -> None:
+        seen.append(bool(conn.execute("SELECT 1 FROM pgferry.comparison").fetchone()))
+        if len(seen) == 1:
+            order(database, plan, run_id, Verb.START, until="sync")
+        elif len(seen) == 2:
+            order(database, plan, run_id, Verb.START)
+        elif len(seen) == 3:
+            order(database, plan, run_id, Verb.ROLLBACK, to="start")
+            conn.execute("DELETE FROM pgferry.comparison")
+        else:
+            raise Interrupted("enough")
+
+    monkeypatch.setattr(visitor.wishes, "sleep", turn)
+    with pytest.raises(Interrupted):
+        rows.watch(visitor, (MAPPING,), Orders(workers=1), 1.0, lambda outcome: None)
+    assert seen == [False, False, True, False], "not before the copy is complete, nor after a rollback"
+    visitor.drop()
+    conn.close()
+
+
+def test_who_is_waited_for_is_said(
+    database: str, conn: Conn, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "SAY_AFTER_S", 0.0)
+    said: list[str] = []
+    visitor.say = said.append
+    with connect(database, application_name="nightly") as other, other.transaction():
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        conn.execute(
+            "INSERT INTO pgferry.recheck (mapping, key, reason) SELECT 'sales',"
+            " jsonb_build_object('at', at::text, 'shop', shop, 'item', item), 'older snapshot' FROM sales LIMIT 3"
+        )
+        looker = threading.Thread(target=lambda: done.append(rows.once(visitor, MAPPING, Orders(), origin="check")))
+        done: list[Outcome] = []
+        looker.start()
+        assert wait_until(lambda: said)
+        assert not done
+    looker.join(30)
+    assert done[0].verdict.ok
+    assert said[0].startswith("sales: 3 keys can be judged once the transaction of nightly (pid ")
 
 
 def test_a_watch_stops_on_a_wish(visitor: Visitor) -> None:
