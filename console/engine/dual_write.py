@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.engine import lookup_changes, lookups, refusals, sync, way_back
+from console.engine import lookup_changes, lookups, refusals, sync, upkeep, way_back
 from console.engine.contract import limits, synced, wait_quiet
 from console.engine.facts import mapping_facts
 from console.engine.locking import run_in_transaction
@@ -18,6 +18,7 @@ PARTING_LIMIT_S = 120.0
 
 def sync_on(session: Session, task: Task) -> None:
     """Create functions, then the triggers: CREATE TRIGGER is the barrier after which no write escapes."""
+    notes: list[str] = []
     for mapping in session.mappings(task.mappings):
         facts = mapping_facts(session.conn, mapping, session.plan.archive_schema)
         refusals.refuse(session.conn, mapping, facts, task.direction)
@@ -55,8 +56,10 @@ def sync_on(session: Session, task: Task) -> None:
             Direction.REVERSE: f"{mapping.new} to {mapping.old}",
             Direction.BOTH: f"{mapping.old} to {mapping.new} and back",
         }[task.direction]
-        session.event("ddl", f"every write is now carried from {arrow}", task_id=task.id)
-    runs.task_note(session.conn, session.run_id, task.id, "triggers on")
+        paid = upkeep.cost(session, mapping, facts, task.direction.ways)
+        session.event("ddl", f"every write is now carried from {arrow}: {paid}", task_id=task.id)
+        notes.append(paid)
+    runs.task_note(session.conn, session.run_id, task.id, f"triggers on; {'; '.join(notes)}")
 
 
 def _watch_lookups(session: Session, task: Task, mapping: Mapping) -> None:

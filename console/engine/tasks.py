@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from console.engine import checks, contract, dual_write, sync_state
+from console.engine import checks, contract, dual_write, sync_state, upkeep
 from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
@@ -61,6 +61,7 @@ def _run_file(
         return
     pieces = split(file.text, file.path)
     run_pieces(session, Place(session.run_id, task.id, row.round, direction), pieces, limits(task), partial=half)
+    retry_lost(session, lambda: upkeep.refresh(session, task))
 
 
 def _half_done(session: Session, task: Task, row: TaskRow) -> HalfDone | None:
