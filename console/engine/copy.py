@@ -78,7 +78,8 @@ class CopyStatement:
         source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE)").format(table(self.old), mark)
         targets = [name for name, _ in self.mapping.columns]
         text = sql.SQL(
-            "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n  SELECT {values} FROM ({projection}) pgferry_c\n"
+            "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n"
+            "  SELECT {values} FROM ({projection}) pgferry_c\n"
             "  WHERE CASE WHEN {good} THEN true ELSE {note} END {conflict}\n  RETURNING {hash} AS h\n)"
         ).format(
             new=table(self.mapping.new),
@@ -86,11 +87,14 @@ class CopyStatement:
             values=commas(column("pgferry_c", name) for name in targets),
             projection=derive.forward(self.mapping, self._tests(way), source, bulk=self._bulk),
             good=self._good(),
-            note=sql.SQL("pgferry.note_reject({}, {}, {}, coalesce(pgferry_c.pgferry_reason, {}))").format(
+            note=sql.SQL("pgferry.note_reject({}, {}, {}, coalesce(pgferry_c.pgferry_reason, {}), {})").format(
                 sql.Literal(self.mapping.id),
                 derive.projected_key(self.mapping, "pgferry_c"),
                 raw("to_jsonb(pgferry_c.pgferry_source)"),
                 sql.Literal(SAME_KEY),
+                derive.state_of(
+                    derive.forward_tests(self.mapping, self._tests(way)), raw("pgferry_c.pgferry_reason")
+                ),
             ),
             conflict=self._conflict(way),
             hash=self._hash,

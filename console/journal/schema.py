@@ -239,13 +239,14 @@ CREATE INDEX IF NOT EXISTS comparison_mapping_idx ON pgferry.comparison (mapping
 
 # A copy calls it for each row that the new shape refuses, in the scan that inserts the others. Says false.
 NOTE_REJECT = """
-CREATE OR REPLACE FUNCTION pgferry.note_reject(of_mapping text, of_key jsonb, of_row jsonb, why text) RETURNS boolean
+CREATE OR REPLACE FUNCTION pgferry.note_reject(of_mapping text, of_key jsonb, of_row jsonb, why text, state text)
+    RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, reason)
-    VALUES (of_mapping, 'forward', of_key, of_row, why)
+    INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, sqlstate, reason)
+    VALUES (of_mapping, 'forward', of_key, of_row, state, why)
     ON CONFLICT (mapping, direction, key)
-    DO UPDATE SET row_data = excluded.row_data, reason = excluded.reason, sqlstate = '', at = excluded.at;
+    DO UPDATE SET row_data = excluded.row_data, reason = excluded.reason, sqlstate = excluded.sqlstate, at = excluded.at;
     PERFORM set_config('pgferry.noted', (coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint + 1)::text, true);
     RETURN false;
 END $$;

@@ -268,7 +268,7 @@ def test_a_copy_names_what_holds_it_and_goes_on_after(database: str, what: str) 
     conn.execute("CREATE TABLE other (n int); CREATE TABLE seconds AS SELECT 0.0 AS s")
     probe = replace(SLOW, probe_sql="SELECT pg_sleep(s) FROM seconds", probe_limit_ms=50)
     limits = replace(
-        probe if what == "probe" else SLOW, max_lock_waiters=1, max_transaction_s=1, max_rows_per_second=600
+        probe if what == "probe" else SLOW, max_lock_waiters=1, max_transaction_s=1, max_rows_per_second=100
     )
     plan = a_slow_plan(limits)
     run_id = a_run(database, plan)
@@ -296,6 +296,8 @@ def test_a_copy_names_what_holds_it_and_goes_on_after(database: str, what: str) 
             assert progress.held.startswith(f"held back by {what}")
             holder.rollback()
         conn.execute("UPDATE seconds SET s = 0")
+        until(lambda: not holding(), "it to go on")
+        send(database, run_id, Verb.SPEED, max_rows_per_second=0)
         assert running.result(timeout=60) is RunStatus.WAITING, state_of(database, run_id).error
     assert_copied_once(conn, 1200)
     progress = copying(database, run_id)

@@ -33,7 +33,7 @@ class LockWaiters:
 
 @dataclass(frozen=True, slots=True)
 class OldestTransaction:
-    """The oldest open transaction: while it lasts, what the copy leaves behind cannot be vacuumed."""
+    """The oldest open transaction of others: while it lasts, what the copy leaves behind cannot be vacuumed."""
 
     most_seconds: float
     name: str = "oldest transaction"
@@ -44,7 +44,7 @@ class OldestTransaction:
             "SELECT extract(epoch FROM clock_timestamp() - min(xact_start))::float, count(*) FILTER (WHERE "
             + _HIDDEN
             + " AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            " WHERE backend_type = 'client backend' AND application_name NOT LIKE 'pgferry%'"
         ).fetchone()
         assert row is not None
         age, hidden = row[0] or 0.0, row[1]
