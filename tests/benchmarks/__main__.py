@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,32 +43,39 @@ def _words(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-def run(running: EmbeddedServer, rows: int, only: list[str], repeats: int) -> list[Line]:
-    """The benchmarks at one size."""
-    lines: list[Line] = []
+def run(running: EmbeddedServer, rows: int, only: list[str], repeats: int) -> Iterator[list[Line]]:
+    """The benchmarks at one size, each as it is done."""
     wanted = [name for name in ON_GROUND if name in only]
     if wanted:
         name = f"ground_{rows}"
         say(f"filling {rows:,} rows")
         ground = lay(running, name, rows)
         for benchmark in wanted:
-            lines += ON_GROUND[benchmark](ground, repeats)
+            yield ON_GROUND[benchmark](ground, repeats)
         running.drop_database(name)
     if "stalls" in only:
-        lines += whole_run.measure(running, rows, repeats)
-    return lines
+        yield whole_run.measure(running, rows, repeats)
 
 
 def main(argv: list[str]) -> int:
-    """Run, print, write."""
+    """Run, print, write; what was measured before a failure is printed too."""
     args = _words(argv)
     load = [os.getloadavg()[0]]
     began = datetime.now(UTC)
     lines: list[Line] = []
-    with server() as running:
-        for rows in args.rows:
-            lines += run(running, rows, args.only, args.repeats)
-            load.append(os.getloadavg()[0])
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        with server() as running:
+            for rows in args.rows:
+                for found in run(running, rows, args.only, args.repeats):
+                    lines += found
+                    load.append(os.getloadavg()[0])
+    finally:
+        _show(args, began, load, lines)
+    return 0
+
+
+def _show(args: argparse.Namespace, began: datetime, load: list[float], lines: list[Line]) -> None:
     print(printed(lines))
     print(
         f"PostgreSQL {find_binaries().version}, {os.cpu_count()} processors, load {load[0]:.1f} at the beginning and"
@@ -79,7 +88,6 @@ def main(argv: list[str]) -> int:
             "processors": os.cpu_count(), "repeats": args.repeats,
         }  # fmt: skip
         args.json.write_text(json.dumps(about | {"lines": [found.data() for found in lines]}, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

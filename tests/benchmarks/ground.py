@@ -66,6 +66,7 @@ class Ground:
     def connection(self) -> Iterator[Conn]:
         """A connection as the engine's own are."""
         with connect(self.conninfo, application_name="benchmark") as conn:
+            conn.execute("SET lock_timeout = '60s'")  # nobody is to be spared here but autovacuum
             conn.execute("SET timezone = 'UTC'")
             conn.execute("SET datestyle = 'ISO, MDY'")
             yield conn

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from console.journal.connect import Conn
 from console.plan.model import Direction
 from tests.benchmarks.backfill import run_limit
+from tests.benchmarks.cpu import used
 from tests.benchmarks.ground import Ground, say
 from tests.benchmarks.lines import Line, line, ratio
 
 GROUP = "writer"
-BULK_ROWS, SINGLE_ROWS = 20_000, 1_000
 _ROWS = (
     "SELECT nextval('book_ticker_snapshots_id_seq'), exchange, symbol_base, symbol_quote, bid_price, bid_qty, ask_price,"
     " ask_qty, '2040-01-01Z'::timestamptz + {n} * interval '1 ms', sequence_number, update_type, created_at"
@@ -33,7 +33,8 @@ def _bulk(conn: Conn, rows: int) -> float:
     source = "(SELECT *, row_number() OVER () AS n FROM book_ticker_snapshots WHERE exchange = 'MEXC_SPOT' LIMIT %s) s"
     start = time.perf_counter()
     done = conn.execute(f"INSERT INTO book_ticker_snapshots {_ROWS.format(n='n')} FROM {source}", (rows,))
-    return (time.perf_counter() - start) * 1e6 / done.rowcount
+    assert done.rowcount == rows
+    return (time.perf_counter() - start) * 1e6 / rows
 
 
 def _each(conn: Conn, statement: str, rows: int) -> float:
@@ -41,15 +42,17 @@ def _each(conn: Conn, statement: str, rows: int) -> float:
     took = []
     for number in range(rows):
         start = time.perf_counter()
-        conn.execute(statement, (number,))
+        done = conn.execute(statement, (number,))
         took.append((time.perf_counter() - start) * 1e6)
+        assert done.rowcount == 1
     return statistics.median(took)
 
 
-WORK: dict[str, Callable[[Conn, int], float]] = {
-    "bulk insert us/row": lambda conn, scale: _bulk(conn, BULK_ROWS // scale),
-    "single insert us": lambda conn, scale: _each(conn, _SINGLE, SINGLE_ROWS // scale),
-    "single update us": lambda conn, scale: _each(conn, _UPDATE, SINGLE_ROWS // scale),
+# Name -> how many rows, and how they are written.
+WORK: dict[str, tuple[int, Callable[[Conn, int], float]]] = {
+    "one INSERT of many": (20_000, _bulk),
+    "single INSERTs": (1_000, lambda conn, rows: _each(conn, _SINGLE, rows)),
+    "single UPDATEs": (1_000, lambda conn, rows: _each(conn, _UPDATE, rows)),
 }
 
 
@@ -78,20 +81,27 @@ def measure(ground: Ground, repeats: int, *, scale: int = 1) -> list[Line]:
     ground.fresh()
     run_limit(ground)
     ground.indexed()
-    samples: dict[str, dict[str, list[float]]] = {state: {work: [] for work in WORK} for state in STATES}
+    took: dict[tuple[str, str], list[float]] = {(work, state): [] for work in WORK for state in STATES}
+    cpu: dict[tuple[str, str], list[float]] = {key: [] for key in took}
     for turn in range(repeats):
         for state, directions in STATES.items():
             _state(ground, directions)
             with ground.connection() as conn:
-                for work, run in WORK.items():
-                    samples[state][work].append(run(conn, scale))
+                for work, (rows, write) in WORK.items():
+                    before = used(ground.server_pid)
+                    took[work, state].append(write(conn, rows // scale))
+                    cpu[work, state].append((used(ground.server_pid) - before) * 1e6 / (rows // scale))
         say(f"  writer {ground.rows:,}: repetition {turn + 1} of {repeats}")
     _state(ground, ())
-    none = samples["no trigger"]
     return [
         line(
-            GROUP, ground.rows, state,
-            found | {f"{work.removesuffix(' us').removesuffix(' us/row')} x none": ratio(found[work], none[work]) for work in WORK},
+            GROUP, ground.rows, f"{work}, {state}",
+            {
+                "us/row": took[work, state],
+                "x none": ratio(took[work, state], took[work, "no trigger"]),
+                "CPU us/row": cpu[work, state],
+                "CPU x none": ratio(cpu[work, state], cpu[work, "no trigger"]),
+            },
         )
-        for state, found in samples.items()
+        for work, state in took
     ]  # fmt: skip
