@@ -107,6 +107,8 @@ class Previews:
                 made.append(compare_statement(mapping, facts, None, None))
             elif task.kind is Kind.RETIRE:
                 made.append(contract.set_schema(mapping.old, archived(mapping.old, self.plan.archive_schema)))
+            elif task.kind is Kind.PURGE:
+                made += contract.purge_statements(mapping, archived(mapping.old, self.plan.archive_schema))
         checks = [self.plan.check(id_).sql for id_ in task.checks if self.plan.check(id_).sql]
         text = "\n\n".join(
             f"{part};" for part in [*(m.as_string(None) for m in made), *(c.rstrip().rstrip(";") for c in checks)]

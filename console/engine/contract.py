@@ -234,6 +234,15 @@ def restore(session: Session, task: Task) -> None:
             _move(session, task, mapping, archived(mapping.old, session.plan.archive_schema), mapping.old)
 
 
+def purge_statements(mapping: Mapping, old: TableName) -> list[sync.Runnable]:
+    """What a purge runs for one mapping: the sync goes, and last the archived table ``old``."""
+    return [
+        *sync.drop_triggers(mapping, Direction.BOTH, old),
+        *sync.drop_functions(mapping, Direction.BOTH),
+        sql.SQL("DROP TABLE {}").format(table(old)),
+    ]
+
+
 def purge(session: Session, task: Task, export_to: Path) -> None:
     """Write the archived rows to files unless told not to, then drop the sync and the archived tables for good."""
     for mapping in session.mappings(task.mappings):
@@ -250,13 +259,11 @@ def purge(session: Session, task: Task, export_to: Path) -> None:
             lookups.drop_triggers(conn, mapping)
             lookups.drop_functions(conn, mapping)
             lookup_changes.forget(conn, mapping)
-            for statement in (
-                *sync.drop_triggers(mapping, Direction.BOTH, old),
-                *sync.drop_functions(mapping, Direction.BOTH),
-            ):
+            *stop_sync, drop = purge_statements(mapping, old)
+            for statement in stop_sync:
                 conn.execute(statement)
             _keep_sequences(conn, old, mapping.new)
-            conn.execute(sql.SQL("DROP TABLE {}").format(table(old)))
+            conn.execute(drop)
             _drop_if_empty(conn, old.schema)
 
         run_in_transaction(session, task.id, f"purge {old.name}", limits(task), work)

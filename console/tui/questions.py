@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from console.journal.state import RollbackPreview, RunState, Session, TaskState, TaskStatus
 from console.text import plain, shorten
 from console.tui.draw import numbers
+from console.tui.draw.rollback import total_time
 from console.tui.facts import Facts, is_active
 
 Act = Callable[[], None]
@@ -86,7 +87,7 @@ def final(state: RunState, task: TaskState, yes: Act) -> Question:
 def roll_back(facts: Facts, preview: RollbackPreview, meaning: str, yes: Act) -> Question:
     """The last question before a rollback; where something is lost, the text has to be typed."""
     title = f"Roll back to {meaning}"
-    steps = f"{len(preview.steps)} steps, {numbers.about(preview.seconds)}."
+    steps = f"{len(preview.steps)} steps, {total_time(preview)}."
     if preview.needs_typing:
         lost = f"LOST: {'; '.join(preview.loses)}." if preview.loses else "Something is lost."
         return Question(

@@ -80,6 +80,9 @@ def _entry(progress: Progress, state: RunState, width: int, glyphs: Glyphs) -> l
     rejected = f"{numbers.count(progress.rows_rejected)} rejected"
     done = f"{numbers.count(progress.rows_done)} of {numbers.count(progress.rows_total)} rows read"
     wrote = f"{numbers.count(progress.rows_written)} written, " if progress.what == "copy" else ""
+    there = progress.rows_done - progress.rows_written - progress.rows_rejected  # the sync had carried them already
+    if progress.what == "copy" and there > 0:
+        wrote += f"{numbers.count(there)} there already, "
     third = line(mark, f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
     return [first, second, fit(third, width)]
 

@@ -103,12 +103,20 @@ def _arranged(
         return lines + _ends(preview, width)
     after = [line(), *_ends(preview, width)]
     lines.append(
-        ends(line((" What happens, in this order", "title")), line(numbers.about(preview.seconds), " "), width)
+        ends(line((" What happens, in this order", "title")), line(total_time(preview), " "), width)
     )
     lines += _steps(preview.steps, detailed, width, height - len(lines) - len(after) - 2)
     lines += after
     lines += [line()] * (height - len(lines) - 2)
     return [*lines, rule(facts.glyphs, width), _enter(preview, facts)]
+
+
+def total_time(preview: RollbackPreview) -> str:
+    """What the steps need together, with the number of those whose time nobody knows yet."""
+    unknown = sum(step.seconds is None for step in preview.steps)
+    if not unknown or preview.seconds is None:
+        return numbers.about(preview.seconds)
+    return f"{numbers.about(preview.seconds)}, and {unknown} {'step' if unknown == 1 else 'steps'} of unknown time"
 
 
 def _steps(steps: Sequence[RollbackStep], detailed: bool, width: int, room: int) -> list[Text]:
