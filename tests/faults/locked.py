@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ class Readers:
         self.counts = [0] * count
         self.failed: list[Exception] = []
         self.ended = threading.Event()
-        self.threads = [threading.Thread(target=self._read, args=(i,)) for i in range(count)]
+        self.threads = [threading.Thread(target=self._read, args=(i,), daemon=True) for i in range(count)]
 
     def _read(self, number: int) -> None:
         with psycopg.connect(self.conninfo, autocommit=True, application_name=f"reader {number}") as conn:
@@ -79,6 +80,16 @@ def until_state(conninfo: str, run_id: int, true: Callable[[RunState], object], 
     return found[0]
 
 
+def _end_everybody(conninfo: str) -> None:
+    with connect(conninfo) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()"
+        )
+        for (name,) in conn.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
+            conn.execute(f"ROLLBACK PREPARED '{name}'")
+
+
 @contextmanager
 def running_alone(conninfo: str, plan: Plan, run_id: int) -> Iterator[Future[RunStatus]]:
     """As ``runner_thread``; where the test fails, everybody in the way is ended, so that the run comes to its end."""
@@ -86,13 +97,9 @@ def running_alone(conninfo: str, plan: Plan, run_id: int) -> Iterator[Future[Run
         try:
             yield running
         except BaseException:
-            with connect(conninfo) as conn:
-                conn.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND pid <> pg_backend_pid()"
-                )
-                for (name,) in conn.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
-                    conn.execute(f"ROLLBACK PREPARED '{name}'")
+            while not running.done():  # again and again: the runner connects again, and gives up after a while
+                _end_everybody(conninfo)
+                time.sleep(0.3)
             raise
 
 

@@ -89,12 +89,19 @@ def test_between_two_tries_the_holder_is_still_named(database: str, monkeypatch:
     send(database, run_id, Verb.START, until="end")
     with running_alone(database, plan, run_id) as running:
         aside = until_state(
-            database, run_id, lambda state: state.lock_wait and not state.lock_wait.waits and state.sessions, "a pause"
+            database,
+            run_id,
+            lambda state: (
+                state.lock_wait
+                and not state.lock_wait.waits
+                and state.sessions
+                and state.statements[0].status == "waiting for a lock"
+            ),
+            "a pause",
         )
         assert [(s.application, s.role) for s in aside.sessions] == [("forgotten psql", "blocks us")]
         assert aside.lock_wait is not None
         assert aside.lock_wait.behind == 0
-        assert aside.statements[0].status == "waiting for a lock"
         holder.close()
         assert running.result() is RunStatus.DONE, state_of(database, run_id).error
 
