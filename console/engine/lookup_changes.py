@@ -227,23 +227,26 @@ def _reversed(conn: Conn, mapping: Mapping) -> bool:
 
 def _refused_on_the_way_back(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """Rows of the new table that the old one could not hold: a lookup may lead back now."""
-    keys = raw("(SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse' ORDER BY key)")
+    rows = session.conn.execute(
+        "SELECT key FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse' ORDER BY key", (mapping.id,)
+    ).fetchall()
     values = [
         sql.SQL("(k.key->>{})::{}").format(sql.Literal(name), lookup_rows.plain_type(facts.new, name))
         for name in mapping.new_key
     ]
-    lock = sql.SQL("SELECT 1 FROM {} k JOIN {} n ON {} FOR NO KEY UPDATE OF n").format(
-        keys,
+    lock = sql.SQL("SELECT 1 FROM jsonb_array_elements(%s) k(key) JOIN {} n ON {} FOR NO KEY UPDATE OF n").format(
         table(mapping.new),
         ands(
             sql.SQL("{} = {}").format(column("n", name), value)
             for name, value in zip(mapping.new_key, values, strict=True)
         ),
     )
-    call = sql.SQL("SELECT count({}({})::text) FROM {} k").format(
-        function_name(mapping, "backward"), commas(values), keys
+    call = sql.SQL("SELECT count({}({})::text) FROM jsonb_array_elements(%s) k(key)").format(
+        function_name(mapping, "backward"), commas(values)
     )
-    return int(_patiently(session, call, (mapping.id,), lock)[0])
+    for start in range(0, len(rows), PAGE_ROWS):
+        _patiently(session, call, (Jsonb([row[0] for row in rows[start : start + PAGE_ROWS]]),), lock)
+    return len(rows)
 
 
 def forget(conn: Conn, mapping: Mapping) -> None:
