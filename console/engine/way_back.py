@@ -87,9 +87,8 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(mapping.new)))
         if not accept:  # what was written since the comparison was carried, or refused and noted
             _refuse_loss(conn, mapping, found, complete=complete, accept=False)
-        if both:
-            conn.execute(sync.mark_copying())  # the old table is not emptied with it
-        else:
+        conn.execute(sync.mark_copying())  # whatever triggers are left (partitions have their own): the old table stays
+        if not both:
             for statement in sync.drop_triggers(mapping, Direction.REVERSE, session.old_table(mapping)):
                 conn.execute(statement)
         if forward_off:
