@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from console.demo.server import EmbeddedServer
 from console.engine import alone, ddl
 from console.engine.ddl import run_pieces
 from console.engine.locking import Limits
@@ -295,6 +296,33 @@ def test_the_session_is_as_before_whatever_happens(database: str) -> None:
     assert session.conn.execute(settings).fetchone() == before
     session.drop()
     conn.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "statement", [INDEX, "REINDEX TABLE CONCURRENTLY sales;", "ALTER TABLE sales ADD COLUMN more int;"]
+)
+def test_the_server_restarts_in_the_middle(server: EmbeddedServer, statement: str) -> None:
+    """The holder goes with the server; the statement is done once, by whichever server."""
+    with EmbeddedServer(server.binaries, settings=server.settings | {"fsync": "on"}) as own:
+        database = own.create_database("restart")
+        conn = a_database(database, rows=500)
+        plan = a_statement(statement, lock_timeout_ms=600_000)
+        run_id = a_run(database, plan)
+        holder = a_holder(database, "UPDATE sales SET note = note WHERE note = 'row 1'")
+        send(database, run_id, Verb.START, until="end")
+        with running_alone(database, plan, run_id) as running:
+            until(lambda: one(conn, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 1, "it to wait")
+            own.restart_immediately()
+            assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+        for gone in (conn, holder):
+            gone.close()
+        with connect(database) as conn:
+            assert invalid(conn) == 0
+            assert one(conn, "SELECT count(*) FROM pg_index WHERE indrelid = 'sales'::regclass") == 1 + (
+                statement == INDEX
+            )
+        assert [s.status for s in state_of(database, run_id).statements] == ["done"]
 
 
 CUTS = 12  # then it is left alone: a busy machine may connect again slower than it is cut

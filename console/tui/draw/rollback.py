@@ -102,9 +102,7 @@ def _arranged(
         lines += [line("   ", item) for item in wrap(preview.impossible, width - 4)]
         return lines + _ends(preview, width)
     after = [line(), *_ends(preview, width)]
-    lines.append(
-        ends(line((" What happens, in this order", "title")), line(total_time(preview), " "), width)
-    )
+    lines.append(ends(line((" What happens, in this order", "title")), line(total_time(preview), " "), width))
     lines += _steps(preview.steps, detailed, width, height - len(lines) - len(after) - 2)
     lines += after
     lines += [line()] * (height - len(lines) - 2)
