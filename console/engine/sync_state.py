@@ -43,3 +43,15 @@ def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
             what = "is missing" if state is None else "is disabled" if state == "D" else "fires for replicas only"
             found.append(f"trigger {name} on {relation} {what}: writes to it are not carried")
     return found + lookups.faults(conn, mapping)
+
+
+def uncovered(conn: Conn, way: Direction, owner: TableName) -> list[TableName]:
+    """Partitions of a table whose TRUNCATE no trigger of the direction sees, though that of the table itself is seen."""
+    rows = conn.execute(
+        "SELECT n.nspname, c.relname FROM pg_partition_tree(to_regclass(%(table)s)) p JOIN pg_class c ON c.oid = p.relid"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.level > 0"
+        " AND EXISTS (SELECT 1 FROM pg_trigger g WHERE g.tgrelid = to_regclass(%(table)s) AND g.tgname = %(name)s)"
+        " AND NOT EXISTS (SELECT 1 FROM pg_trigger g WHERE g.tgrelid = p.relid AND g.tgname = %(name)s) ORDER BY 1, 2",
+        {"table": table(owner).as_string(None), "name": trigger_text(way, "truncate")},
+    ).fetchall()
+    return [TableName(*row) for row in rows]

@@ -46,7 +46,7 @@ def _forward(exports: Path) -> dict[Kind, Callable[[Session, Task, TaskRow], Non
         Kind.SYNC: lambda session, task, _: retry_lost(session, lambda: dual_write.sync_on(session, task)),
         Kind.BACKFILL: _backfill,
         Kind.CHECK: lambda session, task, _: _check(session, task),
-        Kind.SWITCH: lambda session, task, _: retry_lost(session, lambda: contract.switch(session, task)),
+        Kind.SWITCH: lambda session, task, _: retry_lost(session, lambda: _switch(session, task)),
         Kind.DRAIN: lambda session, task, _: retry_lost(session, lambda: contract.drain(session, task)),
         Kind.RETIRE: lambda session, task, _: retry_lost(session, lambda: contract.retire(session, task)),
         Kind.PURGE: lambda session, task, _: retry_lost(session, lambda: contract.purge(session, task, exports)),
@@ -81,6 +81,12 @@ def _copy(session: Session, task: Task, mapping: Mapping, round_: int) -> None:
     Backfill(session, task, mapping, round_).run()
 
 
+def _switch(session: Session, task: Task) -> None:
+    for mapping in session.mappings(task.mappings):
+        upkeep.cover(session, task, mapping)
+    contract.switch(session, task)
+
+
 def _check(session: Session, task: Task) -> None:
     results = []
     for mapping in session.mappings(task.mappings):
@@ -92,6 +98,7 @@ def _check(session: Session, task: Task) -> None:
                 faults=dict(verdict.faults), words=verdict.words(), ms=verdict.ms, rows=verdict.samples,
             )  # fmt: skip
         session.event("check", f"{mapping.id}: {verdict.words()}", task_id=task.id)
+        retry_lost(session, partial(upkeep.cover, session, task, mapping))
         faults = sync_state.faults(session.conn, mapping, session.old_table(mapping))
         results += [checks.of_comparison(mapping, verdict), checks.of_triggers(mapping, faults)]
     checks.run_checks(session, task, task.checks, results)

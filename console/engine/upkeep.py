@@ -45,6 +45,21 @@ def refresh(session: Session, task: Task) -> None:
             session.event("ddl", f"the sync of {mapping.id} follows what changed on its tables", task_id=task.id)
 
 
+def cover(session: Session, task: Task, mapping: Mapping) -> None:
+    """Give partitions that were added since the sync went on the TRUNCATE trigger that their parent cannot give them."""
+    for way in Direction.BOTH.ways:
+        if not sync_state.is_on(session.conn, mapping, way):
+            continue
+        owner = sync.source_of(mapping, way, session.old_table(mapping))
+        for partition in sync_state.uncovered(session.conn, way, owner):
+
+            def work(conn: Conn, statement: sync.Runnable = sync.truncate_trigger(mapping, way, partition)) -> None:
+                conn.execute(statement)
+
+            run_in_transaction(session, task.id, f"trigger on {partition}", limits(task), work)
+            session.event("ddl", f"TRUNCATE of the new partition {partition} is carried too", task_id=task.id)
+
+
 def _made(conn: Conn, statement: sync.Runnable) -> bool:
     """Whether a function with this text is there already."""
     body = statement.as_string(None).split("$pgferry$")[1]

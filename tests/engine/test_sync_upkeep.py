@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from console.journal.connect import connect
 from console.journal.state import RunStatus, Verb
-from console.plan.model import BackfillSettings, Direction, Kind
+from console.plan.model import BackfillSettings, Direction, Kind, Leads
 from tests.engine.scene import a_database, a_file, a_plan, a_run, a_task, order
+from tests.engine.shapes import SHAPES
 
 SYNC = a_task("sync", Kind.SYNC, mappings=("sales",), direction=Direction.BOTH)
 COPY = a_task("copy", Kind.BACKFILL, mappings=("sales",), backfill=BackfillSettings(max_reject_percent=50))
@@ -65,3 +67,30 @@ def test_triggers_of_an_application_are_not_fired_to_measure(database: str) -> N
         assert conn.execute("SELECT is_called FROM fired").fetchone() == (False,)
         row = conn.execute("SELECT note FROM pgferry.task WHERE task_id = 'sync'").fetchone()
         assert row == ("triggers on; its cost was not measured: triggers of the application would fire",)
+
+
+def test_a_partition_that_was_added_is_covered_and_a_disabled_trigger_stops_the_switch(database: str) -> None:
+    shape = next(shape for shape in SHAPES if shape.id == "partitioned_old")
+    plan = a_plan(
+        a_task("sync", Kind.SYNC, mappings=(shape.id,), direction=Direction.BOTH),
+        a_task("compare", Kind.CHECK, mappings=(shape.id,)),
+        a_task("switch", Kind.SWITCH, mappings=(shape.id,), leads=Leads.NEW),
+        mapping=shape.mapping(),
+    )
+    with connect(database, application_name="application") as conn:
+        conn.execute(shape.setup)
+        run_id = a_run(database, plan)
+        order(database, plan, run_id, Verb.START, until="sync")
+        conn.execute("CREATE TABLE old_4 PARTITION OF old_t FOR VALUES FROM ('2030-01-01Z') TO ('2031-01-01Z')")
+        conn.execute("INSERT INTO old_t VALUES ('2030-05-01Z', 1, 1), ('2026-01-01Z', 2, 2)")
+        status, _ = order(database, plan, run_id, Verb.START, until="compare")
+        assert status is RunStatus.WAITING, conn.execute("SELECT error FROM pgferry.run").fetchone()
+        conn.execute("TRUNCATE old_4")
+        assert conn.execute("SELECT id FROM new_t").fetchall() == [(2,)]
+        conn.execute("ALTER TABLE old_2 DISABLE TRIGGER zz_pgferry_forward")
+        status, _ = order(database, plan, run_id, Verb.START, until="end")
+        assert status is RunStatus.FAILED
+        row = conn.execute("SELECT error FROM pgferry.task WHERE task_id = 'switch'").fetchone()
+        assert row is not None
+        assert "trigger zz_pgferry_forward on old_2 is disabled: writes to it are not carried" in row[0]
+        assert conn.execute("SELECT leads FROM pgferry.lead").fetchone() == ("old",)
