@@ -13,7 +13,7 @@ import pytest
 from psycopg.errors import RestrictViolation
 
 from console.demo.server import EmbeddedServer
-from console.engine.compare import SAMPLES, WORKERS, judged, silent
+from console.engine.compare import SAMPLES, judged, silent
 from console.engine.lookup_tables import bases
 from console.engine.lookups import drop_triggers
 from console.engine.session import Session, Wishes
@@ -75,9 +75,7 @@ def judge(database: str, mapping: Mapping = MAPPING, *, settling: bool = True) -
     """A comparison outside of any run."""
     with connect(database) as conn:
         session = Session(a_plan(mapping=mapping), database, 0, Fence(0, 0), "tester", Wishes(), _conn=conn)
-        return judged(
-            session, mapping, limit=SAMPLES, workers=WORKERS, duty_percent=100, show=silent, settling=settling
-        )
+        return judged(session, mapping, limit=SAMPLES, workers=2, duty_percent=100, show=silent, settling=settling)
 
 
 def assert_equal(database: str, mapping: Mapping = MAPPING) -> None:
