@@ -187,18 +187,18 @@ def test_a_change_that_concerns_many_rows_is_left_to_the_comparison(database: st
     with synced(database) as conn:
         conn.execute(
             "INSERT INTO sales SELECT %s::timestamptz + i * interval '1 s', 's0', 'item3', 1, i"
-            " FROM generate_series(1, 1200) i",
+            " FROM generate_series(1, 700) i",
             (AT,),
         )
         conn.execute("INSERT INTO goods VALUES (40, 'S1', 'item3')")
         conn.execute("UPDATE spellings SET shop = 'S1' WHERE spelling = 's0'")
-        assert one(conn, "SELECT count(*) FROM sales_v2 WHERE good_id = 3") == 1200
+        assert one(conn, "SELECT count(*) FROM sales_v2 WHERE good_id = 3") == 700
         conn.execute("DELETE FROM sales WHERE note = '7'")  # resolves the new way: its new row is left behind
         verdict = judge(database, settling=False)
         assert (verdict.ok, verdict.open_changes > 0) == (False, True)
         assert_equal(database)
-        assert one(conn, "SELECT count(*) FROM sales_v2 WHERE good_id = 40") == 1199
-        assert one(conn, "SELECT count(*) FROM sales_v2") == 1199
+        assert one(conn, "SELECT count(*) FROM sales_v2 WHERE good_id = 40") == 699
+        assert one(conn, "SELECT count(*) FROM sales_v2") == 699
         assert one(conn, "SELECT count(*) FROM pgferry.lookup_change") == 0
 
 
@@ -318,19 +318,20 @@ def over(relation: str, changes: Changes = Changes.CARRY) -> Mapping:
     return replace(MAPPING, lookups=lookups)
 
 
-@pytest.mark.parametrize("why", UNSEEN)
-def test_a_lookup_whose_changes_cannot_be_seen_is_refused_unless_declared_so(database: str, why: str) -> None:
+def test_a_lookup_whose_changes_cannot_be_seen_is_refused_unless_declared_so(database: str) -> None:
     with a_database(database) as conn:
-        conn.execute(UNSEEN[why].encode())
         schema.install(conn)
-        with pytest.raises(Refused, match=why) as refused:
-            bases(conn, over("v"), over("v").lookups[0])
-        assert 'changes = "uncovered"' in str(refused.value)
-        if why in ("groups", "materialized view"):
-            switch_on(conn, Direction.FORWARD, over("v", Changes.UNCOVERED))
-            sell(conn, "S0", "item3", "a")
-            assert new(conn) == [(3, "a")]
-            assert one(conn, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_pgferry_lookup%'") == 0
+        for why, made in UNSEEN.items():
+            with conn.transaction(force_rollback=True):
+                conn.execute(made.encode())
+                with pytest.raises(Refused, match=why) as refused:
+                    bases(conn, over("v"), over("v").lookups[0])
+                assert 'changes = "uncovered"' in str(refused.value)
+        conn.execute(UNSEEN["groups"].encode())
+        switch_on(conn, Direction.FORWARD, over("v", Changes.UNCOVERED))
+        sell(conn, "S0", "item3", "a")
+        assert new(conn) == [(3, "a")]
+        assert one(conn, "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_pgferry_lookup%'") == 0
 
 
 def test_a_view_over_a_view_with_odd_names_in_other_schemas_is_seen_through(database: str) -> None:
@@ -494,7 +495,7 @@ def _at_once(database: str, seed: int, seconds: float, *, index: bool) -> None:
 
 @pytest.mark.parametrize(("seed", "index"), [(1, True), (2, False)])
 def test_changes_and_writes_at_the_same_time_end_equal(database: str, seed: int, *, index: bool) -> None:
-    _at_once(database, seed, 1.5, index=index)
+    _at_once(database, seed, 0.8, index=index)
 
 
 @pytest.mark.long
@@ -552,7 +553,7 @@ def _campaign(database: str, seed: int, steps: int, *, index: bool, both: bool) 
 
 @pytest.mark.parametrize(("seed", "index", "both"), [(1, True, False), (2, False, False), (3, True, True)])
 def test_random_changes_and_writes_end_equal(database: str, seed: int, *, index: bool, both: bool) -> None:
-    _campaign(database, seed, 100, index=index, both=both)
+    _campaign(database, seed, 60, index=index, both=both)
 
 
 @pytest.mark.long

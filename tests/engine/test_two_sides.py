@@ -122,9 +122,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_writers_of_both_sides_on_the_same_keys_do_not_deadlock(database: str, rows: int, statements: int) -> None:
     with both_ways(database, 12) as conn:
         load = Load(database, 12, rows, statements)
-        load.run(2.0)
+        load.run(1.2)
         assert load.deadlocks == 0
-        assert sum(load.added.values()) > 50
+        assert sum(load.added.values()) > 20
         load.assert_nothing_lost(conn)
 
 
@@ -133,7 +133,7 @@ def test_statements_of_many_rows_on_both_sides_deadlock_no_more_than_on_one_tabl
     """Rows of a statement are locked in the order in which they are found: here the same on both sides."""
     with both_ways(database, 12) as conn:
         load = Load(database, 12, rows=6)
-        load.run(1.5, each_side=1)
+        load.run(1.0, each_side=1)
         assert load.deadlocks == 0
         load.assert_nothing_lost(conn)
 
@@ -159,7 +159,7 @@ def test_without_the_gate_one_of_two_is_told_of_the_deadlock_and_nothing_is_lost
 def test_writers_of_both_sides_with_keys_of_their_own_never_deadlock(database: str, mapping: Mapping) -> None:
     with both_ways(database, 24, mapping) as conn:
         load = Load(database, 24, 1, 2, apart=True)
-        load.run(1.0)
+        load.run(0.6)
         assert load.deadlocks == 0
         load.assert_nothing_lost(conn)
 
