@@ -52,8 +52,9 @@ def cover(session: Session, task: Task, mapping: Mapping) -> None:
             continue
         owner = sync.source_of(mapping, way, session.old_table(mapping))
         for partition in sync_state.uncovered(session.conn, way, owner):
+            made = sync.truncate_trigger(mapping, way, partition)
 
-            def work(conn: Conn, statement: sync.Runnable = sync.truncate_trigger(mapping, way, partition)) -> None:
+            def work(conn: Conn, statement: sync.Runnable = made) -> None:
                 conn.execute(statement)
 
             run_in_transaction(session, task.id, f"trigger on {partition}", limits(task), work)
