@@ -39,6 +39,11 @@ class Result:
     ms: float
     rows: tuple[dict[str, str], ...] = ()
 
+    @property
+    def compared(self) -> bool:
+        """Whether it is a comparison of every row."""
+        return self.check_id.startswith("compare.")
+
 
 def judge(expect: str, rows: list[tuple[Any, ...]], more: bool) -> tuple[bool, str]:
     """(ok, actual in words) of a query's rows against its expectation."""
@@ -182,7 +187,9 @@ def run_checks(session: Session, task: Task, ids: tuple[str, ...], extra: list[R
             f"{len(failed)} of {len(results)} checks failed, first: {failed[0].title}: expected {failed[0].expected}, "
             f"found {failed[0].actual}.",
             state="The task's other work stands.",
-            do="Look at Checks, mend the cause and resume, or roll back.",
+            do="Look at the rows under Checks, mend them ('pgferry check --rows --repair') and resume, or roll back."
+            if any(r.compared for r in failed)
+            else "Look at Checks, mend the cause and resume, or roll back.",
         )
 
 

@@ -17,7 +17,6 @@ from console.engine.compare_sql import Question
 from console.engine.derive import Composed, column, commas, table
 from console.engine.naming import function_name
 from console.engine.session import LOST, Session
-from console.engine.verdict import Answer
 from console.engine.visit import may_carry
 from console.errors import Refused, StepFailed
 from console.journal import events
@@ -173,13 +172,3 @@ def _remove_surplus(q: Question, keys: list[Values]) -> sql.Composed:
         given=compare_close.given(list({tuple(k.items()): k for k in keys}.values())),
         same=compare_close.same_key("m", m.new_key, q.new_type),
     )
-
-
-def again(conn: Conn, q: Question, found: Sequence[Difference], *, limit: int) -> Answer:
-    """Compare only the keys of these differences, in one new snapshot."""
-    old, new = compare_close.of_keys(
-        q, [d.key for d in found if d.side == "new"], [d.key for d in found if d.side == "old"]
-    )
-    row = conn.execute(compare_close.close(q, old, new, limit=limit, bulk=False)).fetchone()
-    assert row is not None
-    return compare_close.answer(row)
