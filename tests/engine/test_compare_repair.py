@@ -282,13 +282,13 @@ def test_a_watch_says_when_the_verdict_changes_and_ends_with_the_old_table(
     watch = start("check", "--rows", "--watch", "--every", "1", "--duty", "100", "--plan", str(plan), "--dsn", database)
     passes = "SELECT coalesce(max(passes), 0) FROM pgferry.comparison WHERE origin = 'watch' AND ok = {}"
     try:
-        assert wait_until(lambda: one(conn, passes.format("true")) >= 2)
+        assert wait_until(lambda: one(conn, passes.format("true")) >= 2, 90)
         secretly(conn, "UPDATE sales_v2 SET note = 'bad' WHERE note = 'row 300'")
-        assert wait_until(lambda: one(conn, passes.format("false")) >= 2)
+        assert wait_until(lambda: one(conn, passes.format("false")) >= 2, 90)
         (newest,) = state_of(database, 1).comparisons
         assert (newest.origin, newest.ok, newest.rows[0]["what"]) == ("watch", False, "changed")
         secretly(conn, "UPDATE sales_v2 SET note = 'row 300' WHERE note = 'bad'")
-        assert wait_until(lambda: one(conn, "SELECT count(*) FROM pgferry.comparison WHERE ok") == 2)
+        assert wait_until(lambda: one(conn, "SELECT count(*) FROM pgferry.comparison WHERE ok") == 2, 90)
         conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgferry%'")
         conn.execute("CREATE SCHEMA pgferry_archive; ALTER TABLE sales SET SCHEMA pgferry_archive")
         out, err = watch.communicate(timeout=60)
