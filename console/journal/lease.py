@@ -42,8 +42,6 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
     Never waits in an advisory lock (that would stall concurrent index builds). Raises Refused, naming
     who holds it, where and since when; with ``takeover`` a live holder is fenced off instead, and its sessions ended.
     """
-    if takeover:
-        _end_sessions(conn, run_id)
     got = _one(conn, "SELECT pg_try_advisory_lock(%s, %s)", _key(run_id))
     if not got and not takeover:
         current = read(conn, run_id)
@@ -58,8 +56,13 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
             _refuse_if_it_lives(conn, run_id)
         while True:
             try:
-                return _take(conn, run_id, holder)
+                fence = _take(conn, run_id, holder)
+                if takeover:  # only now: it would connect again and go on
+                    _end_sessions(conn, run_id)
+                return fence
             except psycopg.errors.LockNotAvailable:  # the server still works on a statement of the runner before
+                if takeover:
+                    _end_sessions(conn, run_id)
                 if time.monotonic() > deadline:
                     raise Refused(
                         f"A statement of the runner before still works after {IN_FLIGHT_SECONDS:.0f} s.",
@@ -73,14 +76,16 @@ def acquire(conn: Conn, run_id: int, holder: str, *, takeover: bool = False) -> 
 
 def _end_sessions(conn: Conn, run_id: int) -> None:
     """End what the runner before still does here, as far as this role may; what it had begun is rolled back."""
-    others = (
-        " FROM pg_stat_activity WHERE application_name = ANY (%s) AND pid <> pg_backend_pid()"
-        " AND datname = current_database() AND usename = current_user"
-    )
     names = [f"pgferry run {run_id} {what}" for what in ("control", "work", "copy")]
-    conn.execute("SELECT pg_terminate_backend(pid)" + others, (names,))
+    rows = conn.execute(
+        "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY (%s)"
+        " AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user",
+        (names,),
+    ).fetchall()
+    pids = [row[0] for row in rows]
     deadline = time.monotonic() + ENDING_SECONDS
-    while _one(conn, "SELECT count(*)" + others, (names,)) and time.monotonic() < deadline:
+    left = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY (%s)"
+    while pids and _one(conn, left, (pids,)) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
