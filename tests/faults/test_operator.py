@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from console.journal.state import RunStatus, TaskStatus, Verb
 from console.plan.model import Kind
 from tests.engine.scene import a_database, a_file, a_plan, a_run, a_session, a_task, order
 from tests.faults.tools import (
+    SLOW,
     a_slow_plan,
     assert_copied_once,
     assert_equal,
@@ -27,6 +29,7 @@ from tests.faults.tools import (
 )
 
 ROWS = 2500
+SLOWER = replace(SLOW, max_rows_per_second=400)  # time enough to intervene, on a busy machine too
 
 
 def test_pause_stops_at_a_batch_and_resume_finishes(database: str) -> None:
@@ -74,7 +77,7 @@ def test_a_resume_sent_right_after_a_pause_is_not_lost(database: str) -> None:
 
 def test_speed_is_changed_in_mid_copy(database: str) -> None:
     conn = a_database(database, rows=ROWS)
-    plan = a_slow_plan()
+    plan = a_slow_plan(SLOWER)
     run_id = a_run(database, plan)
     send(database, run_id, Verb.START, until="copy")
     with runner_thread(database, plan, run_id) as running:
@@ -104,7 +107,7 @@ def test_speed_is_changed_in_mid_copy(database: str) -> None:
 
 def test_one_worker_is_enough_after_asking_for_fewer(database: str) -> None:
     conn = a_database(database, rows=ROWS)
-    plan = a_slow_plan()
+    plan = a_slow_plan(SLOWER)
     run_id = a_run(database, plan)
     copies = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgferry run {run_id} copy'"
     send(database, run_id, Verb.START, until="copy")
@@ -121,7 +124,7 @@ def test_one_worker_is_enough_after_asking_for_fewer(database: str) -> None:
 
 def test_a_second_runner_is_refused_while_the_first_works(database: str) -> None:
     conn = a_database(database, rows=ROWS)
-    plan = a_slow_plan()
+    plan = a_slow_plan(SLOWER)
     run_id = a_run(database, plan)
     send(database, run_id, Verb.START, until="end")
     with runner_thread(database, plan, run_id) as running:
@@ -135,7 +138,7 @@ def test_a_second_runner_is_refused_while_the_first_works(database: str) -> None
 
 def test_a_takeover_fences_the_first_runner(database: str) -> None:
     conn = a_database(database, rows=ROWS)
-    plan = a_slow_plan()
+    plan = a_slow_plan(SLOWER)
     run_id = a_run(database, plan)
     send(database, run_id, Verb.START, until="end")
     with runner_thread(database, plan, run_id) as first:
@@ -223,7 +226,7 @@ def test_a_fenced_runner_writes_nothing_more_into_the_journal(database: str) -> 
 
 def test_a_command_that_makes_no_sense_is_refused_and_the_next_one_heard(database: str) -> None:
     conn = a_database(database, rows=ROWS)
-    plan = a_slow_plan()
+    plan = a_slow_plan(SLOWER)
     run_id = a_run(database, plan)
     send(database, run_id, Verb.START, until="end")
     with runner_thread(database, plan, run_id) as running:
