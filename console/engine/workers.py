@@ -48,6 +48,12 @@ class Orders:
         """How many threads of this process may copy."""
         return max(1, min(self.settings.workers, MOST_WORKERS))
 
+    @property
+    def batch_rows(self) -> int:
+        """Rows of the next batch: under a limit on rows a second, no more than half a second's share of it."""
+        limit = self.settings.max_rows_per_second / max(self.hands, 1) / 2
+        return min(self.pace.rows, max(int(limit), 1)) if limit else self.pace.rows
+
     def rest(self, seconds: float) -> None:
         """Wait, but not past the end."""
         if seconds > 0:
@@ -182,7 +188,9 @@ class Crew:
         if exhausted and not open_chunks:
             self.orders.done.set()
             return False
-        if exhausted or not plan_next(conn, ground.copy, ground.facts, ground.names, self.orders.pace.rows, wait=False):
+        if exhausted or not plan_next(
+            conn, ground.copy, ground.facts, ground.names, self.orders.batch_rows, wait=False
+        ):
             self.orders.rest(_IDLE_S)
         return True
 
@@ -191,14 +199,14 @@ class Crew:
         self._with_connection(self._plan_one, lambda: not orders.ended.is_set() and not orders.done.is_set())
 
     def _plan_one(self, conn: Conn) -> bool:
-        """Keep a free chunk for each worker ready, so that nobody waits for the walk along the key."""
+        """Keep one free chunk ready, so that nobody waits for the walk along the key; more would outlive a new size."""
         ground, orders = self.ground, self.orders
         open_chunks, exhausted = chunks.waiting(conn, ground.copy)
         if exhausted:
             return False
-        if open_chunks < 2 * max(orders.workers, orders.hands):
+        if open_chunks <= max(orders.workers, orders.hands):
             try:
-                plan_next(conn, ground.copy, ground.facts, ground.names, orders.pace.rows, wait=True)
+                plan_next(conn, ground.copy, ground.facts, ground.names, orders.batch_rows, wait=True)
             except psycopg.errors.LockNotAvailable:  # a chunk is being halved
                 orders.rest(_AGAIN_S)
         else:
