@@ -24,6 +24,7 @@ from tests.faults.tools import (
     a_plan_directory,
     a_slow_plan,
     assert_copied_once,
+    assert_no_runner_left,
     chunks_done,
     one,
     runner_process,
@@ -192,6 +193,7 @@ def test_a_hung_runner_is_taken_over_only_when_asked(
     finally:
         hung.kill()
         hung.wait()
+    assert_no_runner_left(conn, run_id)
     assert "took this run over" in log_file(run_id).read_text()
     assert not [e.text for e in state_of(database, run_id).events if e.kind == "error"]
     assert_copied_once(conn, 3000)
