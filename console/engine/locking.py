@@ -17,6 +17,7 @@ from console.text import plain, shorten
 
 ATTEMPTS = 60
 LIMIT_SECONDS = 1800.0
+FIRST_LOCK_TIMEOUT_MS = 50  # usual writers end sooner; what queues behind a vain attempt waits no longer
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 20.0
 GROWTH = 1.5
@@ -96,7 +97,7 @@ def run_in_transaction(
             tally.attempts += 1
             start = time.monotonic()
             try:
-                _attempt(session, limits, work)
+                _attempt(session, lock_timeout_of(tally.attempts, limits), limits.statement_timeout_ms, work)
                 tally.ms = (time.monotonic() - start) * 1000
                 return
             except psycopg.Error as error:
@@ -114,13 +115,13 @@ def run_in_transaction(
                 stand_aside(session, task_id, what, limits.lock_timeout_ms, patience, tally, error, waiting)
 
 
-def _attempt(session: Session, limits: Limits, work: Callable[[Conn], None]) -> None:
+def _attempt(session: Session, lock_timeout_ms: int, statement_timeout_ms: int, work: Callable[[Conn], None]) -> None:
     conn = session.conn
     with conn.transaction():
         # The server is asked for its pid: behind a pooler in session mode the client's side has another one.
         row = conn.execute(
             "SELECT pg_backend_pid(), set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
-            (str(limits.lock_timeout_ms), str(limits.statement_timeout_ms)),
+            (str(lock_timeout_ms), str(statement_timeout_ms)),
         ).fetchone()
         assert row is not None
         session.hold(conn)
@@ -157,7 +158,7 @@ def stand_aside(
     why = _why(session, error)
     if patience.is_over(tally):
         raise StepFailed(
-            f"{what} did not get its lock in {tally.attempts} attempts of {lock_timeout_ms} ms: {why}.",
+            f"{what} did not get its lock in {tally.attempts} attempts of up to {lock_timeout_ms} ms: {why}.",
             state="Nothing of it was done; no lock is held.",
             do="See Activity for who is in the way, then resume.",
         ) from None
@@ -184,6 +185,15 @@ def _why(session: Session, error: psycopg.Error) -> str:
         return "changed by another transaction" if error.diag.message_primary else str(error)
     behind = step.gave_way_to or (step.seen.behind if step.seen else 0)
     return f"{blockers.in_the_way_words(step.seen)}; {blockers.behind_words(behind)}"
+
+
+def lock_timeout_of(attempt: int, limits: Limits) -> int:
+    """Milliseconds that the ``attempt``-th try (from 1) may wait for a lock: short first, doubled up to the task's own.
+
+    Whoever comes after us queues behind us for so long, and an autovacuum in the way gives way to nobody who waits
+    less than deadlock_timeout: a long first wait would stall applications for nothing.
+    """
+    return min(limits.lock_timeout_ms, FIRST_LOCK_TIMEOUT_MS << min(attempt - 1, 20))
 
 
 def short(error: psycopg.Error) -> str:

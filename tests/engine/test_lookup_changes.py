@@ -484,11 +484,13 @@ def _at_once(database: str, seed: int, seconds: float, *, index: bool) -> None:
         for writer in writers:
             writer.start()
         ended.wait(seconds)
+        until(
+            lambda: min(writer.writes for writer in writers) > 5 or any(w.failed for w in writers), "every writer", 60
+        )
         ended.set()
         for writer in writers:
             writer.join()
         assert [writer.failed for writer in writers] == [[]] * 5
-        assert min(writer.writes for writer in writers) > 5
         assert_equal(database)
         assert one(conn, "SELECT count(*) FROM pgferry.lookup_change") == 0
 

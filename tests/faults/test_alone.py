@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from console.demo.server import EmbeddedServer
-from console.engine import alone, ddl
+from console.engine import alone, ddl, locking
 from console.engine.ddl import run_pieces
 from console.engine.locking import Limits
 from console.errors import StepFailed
@@ -85,7 +85,7 @@ def test_a_build_that_waited_too_long_is_built_again(database: str, monkeypatch:
     status, _ = order(database, plan, run_id, Verb.START, until="end")
     state = state_of(database, run_id)
     assert status is RunStatus.FAILED
-    assert "in 2 attempts of 300 ms: in the way: pid" in state.error
+    assert "in 2 attempts of up to 300 ms: in the way: pid" in state.error
     assert "forgotten psql" in state.error
     assert "The INVALID index sales_note is left" in state.error
     assert invalid(conn) == 1
@@ -302,8 +302,11 @@ def test_the_session_is_as_before_whatever_happens(database: str) -> None:
 @pytest.mark.parametrize(
     "statement", [INDEX, "REINDEX TABLE CONCURRENTLY sales;", "ALTER TABLE sales ADD COLUMN more int;"]
 )
-def test_the_server_restarts_in_the_middle(server: EmbeddedServer, statement: str) -> None:
+def test_the_server_restarts_in_the_middle(
+    server: EmbeddedServer, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The holder goes with the server; the statement is done once, by whichever server."""
+    monkeypatch.setattr(locking, "FIRST_LOCK_TIMEOUT_MS", 600_000)
     with EmbeddedServer(server.binaries, settings=server.settings | {"fsync": "on"}) as own:
         database = own.create_database("restart")
         conn = a_database(database, rows=500)

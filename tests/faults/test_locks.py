@@ -54,15 +54,16 @@ def test_a_holder_delays_the_change_but_nobody_queues_behind_it(database: str) -
     assert any("behind us; stood aside" in text and "nobody" not in text for text in told)
     state = state_of(database, run_id)
     assert state.statements[0].attempts > 4
-    assert state.statements[0].lock_wait_ms >= 4 * LOCK_TIMEOUT_MS * 0.9
+    assert state.statements[0].lock_wait_ms >= (50 + 100 + 2 * LOCK_TIMEOUT_MS) * 0.9
     assert state.sessions == (), "nobody is shown as blocking once it is over"
     assert state.lock_wait is None
     assert "more" in [c.name for c in holder.execute("SELECT * FROM sales LIMIT 0").description or ()]
     holder.close()
 
 
-def test_a_long_lock_timeout_ends_early_when_many_queue(database: str) -> None:
+def test_a_long_lock_timeout_ends_early_when_many_queue(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a plan lets a statement wait for long, more than 20 sessions behind it end the attempt all the same."""
+    monkeypatch.setattr(locking, "FIRST_LOCK_TIMEOUT_MS", 600_000)
     a_database(database, rows=10).close()
     plan = a_statement(MORE, lock_timeout_ms=600_000)
     run_id = a_run(database, plan)
@@ -149,8 +150,9 @@ def test_a_prepared_transaction_in_the_way_is_named(database: str) -> None:
 
 
 @pytest.mark.parametrize("victim", ["ours", "theirs"])
-def test_a_deadlock_with_an_application(database: str, victim: str) -> None:
+def test_a_deadlock_with_an_application(database: str, victim: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tables locked in opposite order; whoever's deadlock_timeout ends first is the one to give way."""
+    monkeypatch.setattr(locking, "FIRST_LOCK_TIMEOUT_MS", 30_000)
     a_database(database, rows=10).close()
     both = "BEGIN; ALTER TABLE sales ADD COLUMN more int; ALTER TABLE goods ADD COLUMN more int; COMMIT;"
     plan = a_statement(both, lock_timeout_ms=30_000)
@@ -190,9 +192,15 @@ def test_after_its_last_attempt_it_stops_and_resume_goes_on(database: str, monke
     with running_alone(database, plan, run_id) as running:
         assert running.result() is RunStatus.FAILED
     state = state_of(database, run_id)
-    assert "did not get its lock in 2 attempts of 50 ms" in state.error
+    assert "did not get its lock in 2 attempts of up to 50 ms" in state.error
     assert [s.status for s in state.statements] == ["done", "failed"]
     holder.close()
     send(database, run_id, Verb.RESUME)
     with running_alone(database, plan, run_id) as running:
         assert running.result() is RunStatus.DONE, state_of(database, run_id).error
+
+
+def test_the_first_tries_wait_for_a_moment_only() -> None:
+    limits = locking.Limits(lock_timeout_ms=200, statement_timeout_ms=0)
+    assert [locking.lock_timeout_of(attempt, limits) for attempt in (1, 2, 3, 4, 60)] == [50, 100, 200, 200, 200]
+    assert locking.lock_timeout_of(1, locking.Limits(20, 0)) == 20
