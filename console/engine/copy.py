@@ -10,13 +10,13 @@ from psycopg import sql
 from console.engine import derive, ranges
 from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
+from console.engine.sync_rows import SAME
 from console.journal.chunks import Key
 from console.journal.connect import Conn
 from console.plan.model import Lookup, Mapping
 
 # From this many rows on a lookup is probed for each row (the server remembers results) instead of read whole.
 LARGE_LOOKUP = 5_000
-SAME_KEY = "another old row already stands for this key"  # as the sync's own function says
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class CopyStatement:
                 sql.Literal(self.mapping.id),
                 derive.projected_key(self.mapping, "pgferry_c"),
                 self._row(),
-                sql.Literal(SAME_KEY),
+                sql.Literal(SAME),
                 derive.state_of(
                     derive.forward_tests(self.mapping, self._tests(way)), raw("pgferry_c.pgferry_reason")
                 ),
