@@ -40,9 +40,13 @@ class UsageError(FerryError):
 
 
 class ConnectionFailed(FerryError):
-    """The database cannot be reached or does not grant what is needed."""
+    """The database cannot be reached or does not grant what is needed. ``final``: waiting will not help."""
 
     exit_code = 3
+
+    def __init__(self, what: str, *, state: str = "", do: str = "", final: bool = False) -> None:
+        self.final = final
+        super().__init__(what, state=state, do=do)
 
 
 class PlanError(FerryError):

@@ -86,8 +86,8 @@ class Session:
         while True:
             try:
                 return self.connect_once(what)
-            except FerryError:
-                if time.monotonic() > deadline:
+            except FerryError as error:
+                if time.monotonic() > deadline or (isinstance(error, ConnectionFailed) and error.final):
                     raise
                 self.wishes.sleep(wait)
                 wait = min(wait * 1.5, 5.0)

@@ -118,11 +118,14 @@ def _connection_failed(error: psycopg.OperationalError) -> ConnectionFailed:
             if needle in text:
                 state = code
                 break
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    what = lines[-1] if "FATAL" in text and lines else _first_line(error)
+    fatal = [line.strip() for line in text.splitlines() if "FATAL" in line]  # one for each address tried
+    what = fatal[-1] if fatal else _first_line(error)
     advice = _ADVICE.get(state, "Check that the server runs and that host and port are right (PGHOST, PGPORT, --dsn).")
     return ConnectionFailed(
-        f"No connection to PostgreSQL: {what.rstrip('.')}.", state="Nothing was changed.", do=advice
+        f"No connection to PostgreSQL: {what.rstrip('.')}.",
+        state="Nothing was changed.",
+        do=advice,
+        final=re.search('database ".*" does not exist', text) is not None,  # dropped or renamed: not a server away
     )
 
 

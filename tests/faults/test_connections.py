@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from console.demo.server import EmbeddedServer
+from console.errors import ConnectionFailed
 from console.journal import events
 from console.journal.connect import Conn, connect
 from console.journal.state import RunStatus, Verb
@@ -90,3 +91,19 @@ def test_the_server_crashes_in_mid_copy(server: EmbeddedServer, tmp_path: Path) 
         assert_copied_once(conn, ROWS)
         assert_equal(database, plan)
         conn.close()
+
+
+def test_a_database_that_was_dropped_is_not_waited_for(server: EmbeddedServer) -> None:
+    database = server.create_database("goes")
+    conn = a_database(database, rows=ROWS)
+    plan = a_slow_plan()
+    run_id = a_run(database, plan)
+    send(database, run_id, Verb.START, until="end")
+    with runner_thread(database, plan, run_id) as running:
+        until(lambda: chunks_done(conn) >= 2, "the copy")
+        with connect(server.conninfo("postgres")) as admin:
+            admin.execute("DROP DATABASE goes WITH (FORCE)")
+        with pytest.raises(ConnectionFailed, match="does not exist") as failed:
+            running.result(timeout=60)
+    assert failed.value.final
+    conn.close()
