@@ -5,7 +5,7 @@ severity: warning
 """
 
 from marketdata.models import Pair
-from marketdata.normalised import NormalisedStore
+from marketdata.store import open_store
 from support import TOLERANCE, VENUE, check_exchange, loaded_cache, result, run, ticker, timed, undone
 
 PAIR = Pair(VENUE, "LUNC", "USDT")
@@ -17,7 +17,7 @@ TARGET_MS = 10.0
 def main() -> None:
     with undone() as conn:
         check_exchange(conn, [(PAIR.base, PAIR.quote)])
-        store = NormalisedStore(conn, loaded_cache(conn))
+        store = open_store(conn, "normalised", loaded_cache(conn))
         batches = [[ticker(PAIR, n * BATCH + i) for i in range(BATCH)] for n in range(ROUNDS)]
         # The best of a few: the first one fills caches, and others use the machine too.
         best = min(timed(lambda batch=batch: store.insert_many(batch)) for batch in batches)  # type: ignore[misc]

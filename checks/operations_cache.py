@@ -6,7 +6,7 @@ severity: error
 
 from marketdata.cache import Unknown
 from marketdata.models import Pair
-from marketdata.normalised import NormalisedStore
+from marketdata.store import open_store
 from support import VENUE, check_exchange, loaded_cache, result, run, ticker, undone
 
 KNOWN = Pair(VENUE, "BTC", "USDT")
@@ -17,7 +17,7 @@ def main() -> None:
     with undone() as conn:
         check_exchange(conn, [(KNOWN.base, KNOWN.quote)])
         cache = loaded_cache(conn, Unknown.CREATE)
-        store = NormalisedStore(conn, cache)
+        store = open_store(conn, "normalised", cache)
         loads = cache.stats.loads
         for number in range(100):
             store.insert(ticker(KNOWN, number))

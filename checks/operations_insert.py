@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from marketdata.cache import UnknownPairError
 from marketdata.models import Pair
-from marketdata.normalised import NormalisedStore
+from marketdata.store import open_store
 from support import (
     EPOCH,
     VENUE,
@@ -30,7 +30,7 @@ BATCH = 1000
 def main() -> None:
     with undone() as conn:
         check_exchange(conn, [(PAIR.base, PAIR.quote)])
-        store = NormalisedStore(conn, loaded_cache(conn))
+        store = open_store(conn, "normalised", loaded_cache(conn))
         store.insert(ticker(PAIR))
         ok = content(store.latest(PAIR)) == ticker(PAIR)
         result("operations_insert.single", "A single row reads back the same", ok, "equal", str(ok))

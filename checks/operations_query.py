@@ -6,9 +6,9 @@ severity: error
 
 from datetime import datetime
 
-from marketdata.legacy import LegacyStore
+from marketdata.cache import SymbolCache
 from marketdata.models import Pair
-from marketdata.normalised import NormalisedStore
+from marketdata.store import open_store
 from support import Connection, loaded_cache, result, run, sample_pairs, undone
 
 PAIRS = 40
@@ -29,7 +29,7 @@ def under_other_spelling(conn: Connection, pair: Pair, moment: datetime) -> bool
 def main() -> None:
     with undone(snapshot=True) as conn:
         pairs = sample_pairs(conn, PAIRS)
-        old, new = LegacyStore(conn), NormalisedStore(conn, loaded_cache(conn))
+        old, new = open_store(conn, "legacy", SymbolCache()), open_store(conn, "normalised", loaded_cache(conn))
         latest, recent = [], []
         for pair in pairs:
             was, now = old.latest(pair), new.latest(pair)

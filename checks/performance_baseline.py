@@ -4,7 +4,8 @@ phase: 1
 severity: error
 """
 
-from marketdata.legacy import LegacyStore
+from marketdata.cache import SymbolCache
+from marketdata.store import open_store
 from operations import measure
 from support import is_table, record, result, run, sample_pairs, undone
 
@@ -17,7 +18,7 @@ def main() -> None:
         if not pairs or not is_table(conn, "book_ticker_snapshots"):
             result("performance_baseline", "Legacy latencies", True, "recorded", "no legacy rows to measure with")
             return
-        times = measure(conn, {"legacy": LegacyStore(conn)}, pairs, ROUNDS)
+        times = measure(conn, {"legacy": open_store(conn, "legacy", SymbolCache())}, pairs, ROUNDS)
     for (operation, shape), figures in times.items():
         record(shape, operation, figures)
         result(f"performance_baseline.{operation.split()[0]}", f"Legacy: {operation}", True, "recorded", str(figures))

@@ -4,9 +4,8 @@ phase: 3
 severity: error
 """
 
-from marketdata.legacy import LegacyStore
-from marketdata.normalised import NormalisedStore
-from marketdata.store import Store
+from marketdata.cache import SymbolCache
+from marketdata.store import Store, open_store
 from operations import INSERT, LATEST, measure
 from support import TOLERANCE, Connection, Times, is_table, loaded_cache, record, result, run, sample_pairs, undone
 
@@ -47,9 +46,9 @@ def main() -> None:
         if not pairs:
             result("performance_test", "Normalised against legacy", True, "", "no rows to measure with")
             return
-        stores: dict[str, Store] = {"normalised": NormalisedStore(conn, loaded_cache(conn))}
+        stores: dict[str, Store] = {"normalised": open_store(conn, "normalised", loaded_cache(conn))}
         if is_table(conn, "book_ticker_snapshots"):
-            stores["legacy"] = LegacyStore(conn)
+            stores["legacy"] = open_store(conn, "legacy", SymbolCache())
         baselines = {operation: recorded(conn, operation) for operation in (LATEST, INSERT)}
         times = measure(conn, stores, pairs, ROUNDS)
     for (operation, shape), figures in times.items():

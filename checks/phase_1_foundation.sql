@@ -109,7 +109,10 @@ SELECT (SELECT count(*) FROM symbol_directory) = (SELECT count(*) FROM symbols) 
 -- severity: error
 -- expect: zero rows
 SELECT wanted.name
-FROM (VALUES ('exchanges', 'exchanges_notify'), ('symbols', 'symbols_notify')) AS wanted (table_name, name)
+FROM (VALUES
+    ('exchanges', 'exchanges_notify'), ('symbols', 'symbols_notify_insert'), ('symbols', 'symbols_notify_update'),
+    ('symbols', 'symbols_notify_delete'), ('symbols', 'symbols_notify_truncate')
+) AS wanted (table_name, name)
 LEFT JOIN pg_trigger t
     ON t.tgrelid = to_regclass(wanted.table_name) AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A')
 WHERE t.oid IS NULL;

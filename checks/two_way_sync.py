@@ -7,10 +7,9 @@ severity: error
 from dataclasses import replace
 from decimal import Decimal
 
-from marketdata.legacy import LegacyStore
+from marketdata.cache import SymbolCache
 from marketdata.models import Pair
-from marketdata.normalised import NormalisedStore
-from marketdata.store import Store
+from marketdata.store import Store, open_store
 from support import EPOCH, Connection, content, loaded_cache, result, run, sample_pairs, ticker, trade, undone
 
 
@@ -49,7 +48,7 @@ def main() -> None:
         if not pairs:
             result("two_way_sync", "Both directions", True, "", f"no pair to write for after {EPOCH:%Y}")
             return
-        old, new = LegacyStore(conn), NormalisedStore(conn, loaded_cache(conn))
+        old, new = open_store(conn, "legacy", SymbolCache()), open_store(conn, "normalised", loaded_cache(conn))
         tickers(conn, "legacy_to_normalised", old, new, pairs[0], 1)
         tickers(conn, "normalised_to_legacy", new, old, pairs[0], 2)
         trades(conn, "legacy_to_normalised", old, new, pairs[0], 3)

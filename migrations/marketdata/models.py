@@ -206,6 +206,25 @@ class LegacyTrade:
 
 
 @dataclass(frozen=True, slots=True)
+class Opportunity:
+    """A pair that several exchanges quote: where to buy (lowest ask), where to sell (highest bid), what is between."""
+
+    base: str
+    quote: str
+    exchanges: int
+    buy_exchange: str
+    ask_price: Decimal
+    ask_qty: Decimal
+    sell_exchange: str
+    bid_price: Decimal
+    bid_qty: Decimal
+    spread: Decimal
+    spread_percent: Decimal
+    newest: datetime
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AccountBalance:
     """A row of ``account_balances``: what an account holds of one asset."""
 

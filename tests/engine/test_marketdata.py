@@ -7,7 +7,7 @@ import gzip
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,19 @@ import psycopg
 import pytest
 from marketdata import balances, executions
 from marketdata.cache import SymbolCache, Unknown, UnknownPairError
+from marketdata.call import run
 from marketdata.models import LegacyBookTicker, LegacyTrade, OrderSide, Pair, Status
 from marketdata.store import Shape, Store, open_store
 from marketdata.traffic import Workload
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
-SHAPES: tuple[Shape, ...] = ("legacy", "normalised")
-BTC = Pair("MEXC_SPOT", "BTC", "USDT")
-ETH = Pair("GATEIO_SPOT", "ETH", "USDT")
+from tests.engine.market import BTC, ETH, SHAPES, a_schema, content, ticker
 
 Conn = psycopg.Connection[Any]
 
 
 @pytest.fixture
 def schema(database: str) -> str:
-    """A database with the legacy tables and everything that phases 1, 2 and 4 make, without the data's copy."""
-    with psycopg.connect(database, autocommit=True) as conn:
-        for file in sorted(MIGRATIONS.glob("00[1-4]*.sql")):
-            text = file.read_text(encoding="utf-8")
-            # An index built concurrently cannot be part of several statements sent at once.
-            if not file.name.endswith(".down.sql"):
-                conn.execute(text.replace("CONCURRENTLY", ""))
-    return database
+    return a_schema(database)
 
 
 @pytest.fixture
@@ -51,17 +42,6 @@ def conn(schema: str) -> Iterator[Conn]:
 def store(request: pytest.FixtureRequest, conn: Conn) -> Store:
     """A store over each schema in turn."""
     return open_store(conn, request.param, SymbolCache(Unknown.CREATE))
-
-
-def ticker(pair: Pair, seconds_ago: float, price: str = "0.00000352", sequence: int | None = 1) -> LegacyBookTicker:
-    at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
-    return LegacyBookTicker(
-        at, pair, Decimal(price), Decimal("1400000000"), Decimal(price) * 2, Decimal("0.00000001"), sequence
-    )
-
-
-def content(row: LegacyBookTicker) -> LegacyBookTicker:
-    return replace(row, id=None, created_at=None)
 
 
 def stored(conn: Conn, store: Store) -> list[LegacyBookTicker]:
@@ -269,13 +249,13 @@ def test_a_workload_detects_a_deleted_row_that_came_back_and_a_lost_trade(schema
 
 
 def test_a_change_of_a_balance_is_audited_and_never_goes_below_zero(conn: Conn) -> None:
-    balances.change(conn, "MEXC_SPOT", "SPOT", "USDT", free=Decimal("100.5"), reason="DEPOSIT", reference="d1")
-    balances.change(conn, "MEXC_SPOT", "SPOT", "USDT", free=Decimal("-40"), locked=Decimal(40), reason="LOCK")
+    run(conn, balances.change("MEXC_SPOT", "SPOT", "USDT", free=Decimal("100.5"), reason="DEPOSIT", reference="d1"))
+    run(conn, balances.change("MEXC_SPOT", "SPOT", "USDT", free=Decimal("-40"), locked=Decimal(40), reason="LOCK"))
     with pytest.raises(psycopg.errors.CheckViolation):
-        balances.change(conn, "MEXC_SPOT", "SPOT", "USDT", free=Decimal("-60.50000001"), reason="WITHDRAWAL")
-    (balance,) = balances.balances(conn, "MEXC_SPOT")
+        run(conn, balances.change("MEXC_SPOT", "SPOT", "USDT", free=Decimal("-60.50000001"), reason="WITHDRAWAL"))
+    (balance,) = run(conn, balances.balances("MEXC_SPOT"))
     assert (balance.free, balance.locked, balance.total) == (Decimal("60.5"), Decimal(40), Decimal("100.5"))
-    audit = balances.changes(conn, balance.id)
+    audit = run(conn, balances.changes(balance.id))
     assert [(row.free_before, row.free_change, row.free_after) for row in audit] == [
         (Decimal(0), Decimal("100.5"), Decimal("100.5")),
         (Decimal("100.5"), Decimal(-40), Decimal("60.5")),
@@ -284,21 +264,21 @@ def test_a_change_of_a_balance_is_audited_and_never_goes_below_zero(conn: Conn) 
 
 def test_an_order_is_filled_in_parts_and_its_history_is_kept(conn: Conn) -> None:
     symbol = SymbolCache(Unknown.CREATE).resolve(conn, BTC)
-    order = executions.place(conn, symbol.id, "o1", OrderSide.BUY, Decimal(3), Decimal(100))
-    assert executions.fill(conn, order, Decimal(1), Decimal(100))
-    assert executions.fill(conn, order, Decimal(2), Decimal(97), fee=Decimal("0.1"), fee_asset="USDT")
-    assert not executions.fill(conn, order, Decimal(1), Decimal(97))
-    assert not executions.end(conn, order, Status.CANCELED)
-    done = executions.execution(conn, order)
+    order = run(conn, executions.place(symbol.id, "o1", OrderSide.BUY, Decimal(3), Decimal(100)))
+    assert run(conn, executions.fill(order, Decimal(1), Decimal(100)))
+    assert run(conn, executions.fill(order, Decimal(2), Decimal(97), fee=Decimal("0.1"), fee_asset="USDT"))
+    assert not run(conn, executions.fill(order, Decimal(1), Decimal(97)))
+    assert not run(conn, executions.end(order, Status.CANCELED))
+    done = run(conn, executions.execution(order))
     assert done is not None
     assert (done.status, done.average_price, done.remaining_quantity) == (Status.FILLED, Decimal(98), Decimal(0))
-    assert [(row.old_status, row.new_status) for row in executions.history(conn, order)] == [
+    assert [(row.old_status, row.new_status) for row in run(conn, executions.history(order))] == [
         (None, Status.NEW),
         (Status.NEW, Status.PARTIALLY_FILLED),
         (Status.PARTIALLY_FILLED, Status.FILLED),
     ]
-    other = executions.place(conn, symbol.id, "o2", OrderSide.SELL, Decimal(1))
+    other = run(conn, executions.place(symbol.id, "o2", OrderSide.SELL, Decimal(1)))
     with pytest.raises(psycopg.errors.CheckViolation):
-        executions.fill(conn, other, Decimal(2), Decimal(100))
-    assert executions.end(conn, other, Status.CANCELED)
-    assert executions.execution(conn, -1) is None
+        run(conn, executions.fill(other, Decimal(2), Decimal(100)))
+    assert run(conn, executions.end(other, Status.CANCELED))
+    assert run(conn, executions.execution(-1)) is None

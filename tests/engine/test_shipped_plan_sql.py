@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from marketdata.cache import SymbolCache, Unknown
 from marketdata.models import LegacyBookTicker, Pair
-from marketdata.normalised import NormalisedStore
+from marketdata.store import open_store
 
 from console.demo.server import EmbeddedServer
 from console.demo.setup import prepare
@@ -124,7 +124,7 @@ def test_the_real_rows_arrive_to_the_last_decimal(server: EmbeddedServer, databa
         known = conn.execute("SELECT exchange, base_asset, quote_asset FROM symbol_directory").fetchall()
         assert {Pair(*row) for row in known} == {t.pair for t in tickers}
         with conn.transaction():
-            store = NormalisedStore(conn, SymbolCache(Unknown.FETCH))
+            store = open_store(conn, "normalised", SymbolCache(Unknown.FETCH))
             carried = list(store.between(first, datetime(2026, 1, 1, tzinfo=UTC)))
         assert in_order(carried) == in_order(tickers)
         ids = "SELECT id, created_at FROM {} ORDER BY id"
