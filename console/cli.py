@@ -13,6 +13,7 @@ from pathlib import Path
 from console import __version__
 from console.commands.settings import Settings, environment_name, operator_name
 from console.errors import FerryError, UsageError
+from console.plan.layouts import LAYOUTS
 from console.text import plain
 
 EXIT_CODES = """\
@@ -65,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str, *, plan: bool = True, dsn: bool = True) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES)
         if plan:
-            made.add_argument("--plan", type=Path, metavar="DIR", help="the plan's directory")
+            made.add_argument("--plan", type=Path, metavar="DIR", help="the plan's directory, or one of migrations")
+            made.add_argument(
+                "--layout", choices=LAYOUTS, metavar="NAME",
+                help=f"read DIR as migrations of {', '.join(LAYOUTS[:-1])} or {LAYOUTS[-1]} (default: found out)",
+            )  # fmt: skip
         if dsn:
             made.add_argument("--dsn", default="", help="conninfo string or URI; default: libpq's environment")
         return made
@@ -201,6 +206,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         dsn=getattr(args, "dsn", ""),
         plan_dir=getattr(args, "plan", None),
+        layout=getattr(args, "layout", None) or "",
         operator=operator_name(),
         environment=environment_name(),
     )

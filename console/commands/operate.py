@@ -26,7 +26,7 @@ def the_plan(settings: Settings) -> Plan:
     """The plan named on the command line. Raises PlanError, UsageError without one."""
     if settings.plan_dir is None:
         raise UsageError("Which plan?", do="Name its directory with --plan DIR.")
-    return load_plan(settings.plan_dir)
+    return load_plan(settings.plan_dir, settings.layout)
 
 
 def out(value: object) -> None:
@@ -221,7 +221,7 @@ def resume(settings: Settings, *, take_over: bool) -> int:
 
 def status(settings: Settings, output: str) -> int:
     """Print where the newest run stands."""
-    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+    plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
 
     def work(world: JournalWorld) -> int:
         state = world.audited()
@@ -233,7 +233,7 @@ def status(settings: Settings, output: str) -> int:
 
 def report(settings: Settings, output: str) -> int:
     """Print the whole report of the newest run."""
-    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+    plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
 
     def work(world: JournalWorld) -> int:
         state = world.report_state()
@@ -275,7 +275,7 @@ def attach_screen(
     """Open the console on a run that goes on already; read-only unless control is asked for."""
     from console.tui.app import run_console
 
-    plan = load_plan(settings.plan_dir) if settings.plan_dir else None
+    plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
     if control and plan is None:
         raise UsageError("Control needs the plan's files.", do="Name them with --plan DIR.")
     world = _answering(JournalWorld(settings, plan, control=control, run_id=run_id))

@@ -11,15 +11,17 @@ from console.commands.copy_order import order_words
 from console.engine import contract, copy, rollback, sync
 from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
+from console.engine.files import statements
 from console.errors import FerryError
 from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
 from console.sql.analyse import read_file
 from console.sql.model import Statement, TaskPreview
+from console.transactions import Transactions
 
 _WORDS = {
-    Kind.SQL: "Runs the statements of {file}, each in a transaction of its own under lock_timeout.",
+    Kind.SQL: "Runs the statements of {file}, {how}, under lock_timeout.",
     Kind.SYNC: "Creates functions, then triggers: from the moment they are there, every write on {source} reaches {target} "
     "in the writer's own transaction.",
     Kind.BACKFILL: "Copies the rows of {old} that were there before the sync, in chunks by key; each chunk is one "
@@ -43,6 +45,19 @@ def _without_first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     rest = statements[1:]
     above = rest[0].line - 1 if rest else 0
     return tuple(replace(one, ordinal=number, line=one.line - above) for number, one in enumerate(rest, 1))
+
+
+_HOW = {
+    Transactions.AS_WRITTEN: "each in a transaction of its own",
+    Transactions.WHOLE_FILE: "all in one transaction",
+    Transactions.WHOLE_OR_NONE: "all in one transaction or, where no statement of it can run in one, each alone",
+}
+
+
+def _refused_words(task: Task) -> str:
+    """Why one of the task's files does not run as it stands."""
+    refused = (file for file in (task.file, task.down) if file is not None and file.fault)
+    return "".join(f"\nDOES NOT RUN: {file.path}:{file.fault_line}: {file.fault}" for file in refused)
 
 
 class Previews:
@@ -79,7 +94,7 @@ class Previews:
         )
 
     def _read(self, file: SourceFile | None) -> tuple[Statement, ...]:
-        return self._text(file.text, file.path) if file else ()
+        return statements(file, server_major=self.server_major) if file else ()
 
     def _text(self, text: str, name: str) -> tuple[Statement, ...]:
         return read_file(text, name, server_major=self.server_major)
@@ -137,7 +152,9 @@ class Previews:
         words = _WORDS[task.kind].format(
             file=task.file.path if task.file else "", source=source, target=target, old=old, leads=task.leads.value,
             quiet=task.quiet_seconds, archive=self.plan.archive_schema, question=task.question,
+            how=_HOW[task.file.transactions] if task.file else "",
         )  # fmt: skip
+        words += _refused_words(task)
         if task.kind is Kind.SYNC and Direction.FORWARD in task.direction.ways:
             words += "".join(f"\nLookup {k.relation}: {_CHANGES[k.changes]}" for m in mappings for k in m.lookups)
         if task.kind is Kind.BACKFILL:

@@ -18,6 +18,7 @@ class Settings:
 
     dsn: str = ""
     plan_dir: Path | None = None
+    layout: str = ""  # how plan_dir is to be read; empty: a plan.toml, or found out
     operator: str = ""
     environment: str = "PROD"  # an unknown place counts as production
 

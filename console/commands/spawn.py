@@ -17,6 +17,7 @@ def start_runner(
     run_id: int,
     operator: str,
     *,
+    layout: str = "",
     takeover: bool = False,
     patience_s: float = RECONNECT_SECONDS,
 ) -> subprocess.Popen[str]:
@@ -30,7 +31,7 @@ def start_runner(
         )  # fmt: skip
     assert process.stdin is not None
     orders = {
-        "conninfo": conninfo, "plan": str(plan_dir.absolute()), "run_id": run_id, "operator": operator,
+        "conninfo": conninfo, "plan": str(plan_dir.absolute()), "layout": layout, "run_id": run_id, "operator": operator,
         "takeover": takeover, "patience_s": patience_s,
     }  # fmt: skip
     process.stdin.write(json.dumps(orders) + "\n")

@@ -270,8 +270,8 @@ class JournalWorld:
         assert self._run_id is not None
         patience = DEMO_PATIENCE_SECONDS if self._settings.environment == "DEMO" else RECONNECT_SECONDS
         self._runner = start_runner(
-            self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, takeover=takeover,
-            patience_s=patience,
+            self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, layout=self._plan.layout,
+            takeover=takeover, patience_s=patience,
         )  # fmt: skip
 
     def runner_died(self) -> str:

@@ -16,14 +16,16 @@ import psycopg
 from console.engine.derive import raw
 from console.engine.session import Session, retry_lost
 from console.engine.verdict import Verdict
-from console.errors import StepFailed
+from console.errors import PlanError, StepFailed
 from console.journal import runs
 from console.journal.connect import Conn
 from console.plan.model import Check, Mapping, Severity, Task
+from console.sql.split import without_control
 from console.text import plain
 
 SAMPLES = 20
 PROGRAM_SECONDS = 900
+SCRIPT_LOCK_TIMEOUT_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,30 @@ def run_query(conn: Conn, check: Check, *, statement_timeout_ms: int) -> Result:
         ok, actual, samples = False, f"{error.sqlstate}: {plain(str(error).splitlines()[0])}", ()
     ms = (time.monotonic() - start) * 1000
     return Result(check.id, check.title, check.severity, ok, check.expect, actual, ms, samples)
+
+
+def run_script(conn: Conn, check: Check, *, statement_timeout_ms: int, lock_timeout_ms: int) -> Result:
+    """Run a script that fails by an error, in a transaction that is always rolled back."""
+    start = time.monotonic()
+    ok, actual = True, check.expect
+    try:
+        statements = without_control(check.sql, check.file)
+        with conn.transaction(force_rollback=True):
+            conn.execute(raw(f"SET LOCAL statement_timeout = {int(statement_timeout_ms)}"))
+            conn.execute(raw(f"SET LOCAL lock_timeout = {int(lock_timeout_ms)}"))
+            for piece in statements:
+                try:
+                    conn.execute(raw(piece.sql))
+                except psycopg.Error as error:
+                    if conn.closed or conn.broken:
+                        raise
+                    first = plain(str(error).splitlines()[0])
+                    ok, actual = False, f"{check.file}:{piece.line}: {error.sqlstate}: {first}"
+                    break
+    except PlanError as error:
+        ok, actual = False, str(error)
+    ms = (time.monotonic() - start) * 1000
+    return Result(check.id, check.title, check.severity, ok, check.expect, actual, ms)
 
 
 def _text(value: Any) -> str:
@@ -197,6 +223,18 @@ def run_check(session: Session, check: Check, *, statement_timeout_ms: int = 0) 
     """One check of the plan, whatever its kind."""
     if check.program:
         return run_program(session, check)
+    if check.script:
+        return [
+            retry_lost(
+                session,
+                lambda: run_script(
+                    session.conn,
+                    check,
+                    statement_timeout_ms=statement_timeout_ms,
+                    lock_timeout_ms=SCRIPT_LOCK_TIMEOUT_MS,
+                ),
+            )
+        ]
     return [retry_lost(session, lambda: run_query(session.conn, check, statement_timeout_ms=statement_timeout_ms))]
 
 

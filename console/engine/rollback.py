@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping as MappingOf
 
 from console.engine import contract, sync
+from console.engine.files import pieces
 from console.errors import Refused
 from console.journal.connect import Conn
 from console.journal.runs import TaskRow
 from console.journal.state import RollbackPreview, RollbackStep, TaskStatus
 from console.plan.model import Direction, Kind, Mapping, Plan, Task
 from console.plan.order import rollback_order
-from console.sql.split import split
 
 TOUCHED = (TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.BLOCKED)
 
@@ -72,7 +72,7 @@ def words(plan: Plan, task: Task) -> str:
         }[task.direction]
         return f"stop carrying writes from {pairs}"
     return {
-        Kind.SQL: f"run {task.down.path}" if task.down else "nothing",
+        Kind.SQL: f"run {task.down.shown}" if task.down else "nothing",
         Kind.BACKFILL: f"empty {news}, after carrying what only it holds back to {olds}",
         Kind.CHECK: "nothing to undo: it only looked",
         Kind.SWITCH: f"applications should use {task.leads_back} again",
@@ -86,7 +86,7 @@ def words(plan: Plan, task: Task) -> str:
 def statements(plan: Plan, task: Task) -> tuple[str, ...]:
     """The statements that undoing the task runs."""
     if task.kind is Kind.SQL and task.down is not None:
-        return tuple(piece.sql for piece in split(task.down.text, task.down.path))
+        return tuple(piece.sql for piece in pieces(task.down))
     texts: list[str] = []
     for mapping in reversed([plan.mapping(id_) for id_ in task.mappings]):
         texts += _derived(plan, task, mapping)

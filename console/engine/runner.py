@@ -327,7 +327,7 @@ def main() -> int:
     """Entry of the runner's process: its orders come as one JSON object on standard input, never as arguments."""
     orders = json.loads(sys.stdin.readline())
     try:
-        plan = load_plan(Path(orders["plan"]))
+        plan = load_plan(Path(orders["plan"]), orders.get("layout", ""))
         status = carry(
             orders["conninfo"],
             plan,

@@ -11,6 +11,7 @@ from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
 from console.engine.ddl import run_pieces
+from console.engine.files import pieces
 from console.engine.half_done import HalfDone, half_done
 from console.engine.session import Session, retry_lost
 from console.errors import FerryError
@@ -18,7 +19,6 @@ from console.journal import comparisons, runs
 from console.journal.runs import Place, TaskRow
 from console.journal.state import TaskStatus
 from console.plan.model import Kind, Mapping, SourceFile, Task
-from console.sql.split import split
 
 CONFIRMED = "confirmed by "
 
@@ -59,8 +59,8 @@ def _run_file(
 ) -> None:
     if file is None:
         return
-    pieces = split(file.text, file.path)
-    run_pieces(session, Place(session.run_id, task.id, row.round, direction), pieces, limits(task), partial=half)
+    place = Place(session.run_id, task.id, row.round, direction)
+    run_pieces(session, place, pieces(file), limits(task), partial=half)
     retry_lost(session, lambda: upkeep.refresh(session, task))
 
 
@@ -69,7 +69,7 @@ def _half_done(session: Session, task: Task, row: TaskRow) -> HalfDone | None:
     if row.status is TaskStatus.COMPLETED or task.file is None:
         return None
     done = runs.statements(session.conn, Place(session.run_id, task.id, row.round, "up"))
-    return half_done(split(task.file.text, task.file.path), done)
+    return half_done(pieces(task.file), done)
 
 
 def _backfill(session: Session, task: Task, row: TaskRow) -> None:

@@ -67,7 +67,7 @@ def way_back(task: Task, preview: TaskPreview | None) -> str:
     if why:
         return f"NONE: {why}"
     if task.down is not None:
-        return task.down.path
+        return task.down.shown
     if preview is not None and preview.down:
         return "derived from the mapping"
     return "nothing to undo in the database" if task.kind in ("check", "gate", "drain") else "derived by the engine"
@@ -78,6 +78,7 @@ def _totals(plan: Plan, previews: Previews) -> list[tuple[str, str]]:
     return [
         ("plan", f"{plan.title} ({plan.id})"),
         ("sha256", plan.sha256),
+        *(("read as", note) for note in plan.notes),
         ("servers", f"PostgreSQL {plan.server_min} to {plan.server_max}"),
         ("tasks", f"{len(plan.tasks)} in {len(plan.phases)} phases"),
         ("estimate", minutes(sum(task.minutes for task in plan.tasks))),
@@ -93,7 +94,7 @@ def _task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]
         ("checks", ", ".join(task.checks)),
         ("mappings", ", ".join(task.mappings)),
         ("question", task.question),
-        ("file", task.file.path if task.file else ""),
+        ("file", task.file.shown if task.file else ""),
         ("does", preview.text if preview else ""),
         ("way back", way_back(task, preview)),
     ]
@@ -192,6 +193,8 @@ def plan_json(plan: Plan, previews: Previews) -> dict[str, Any]:
         "id": plan.id,
         "title": safe(plan.title),
         "sha256": plan.sha256,
+        "layout": plan.layout,
+        "notes": [safe(note) for note in plan.notes],
         "server": {"min": plan.server_min, "max": plan.server_max},
         "totals": {
             "tasks": len(plan.tasks),

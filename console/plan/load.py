@@ -11,6 +11,7 @@ from console.plan.build import build_mapping, build_task, check_name
 from console.plan.checks import duplicate, program_check, sql_checks
 from console.plan.digest import plan_sha256
 from console.plan.files import leaves, python_files, read_source
+from console.plan.formats.assemble import read_migrations
 from console.plan.mapping_rules import check_mapping
 from console.plan.model import Check, Demo, Doc, Phase, Plan, SourceFile, Task
 from console.plan.rules import check_dependencies, check_ids, check_phases, check_references
@@ -24,14 +25,19 @@ _DOWN = ".down.sql"
 Place = tuple[str | int, ...]
 
 
-def load_plan(directory: Path) -> Plan:
-    """The plan in ``directory``, complete and consistent. Raises PlanError with file and line where there is one."""
+def load_plan(directory: Path, layout: str = "") -> Plan:
+    """The plan in ``directory``, complete and consistent. Raises PlanError with file and line where there is one.
+
+    Without a plan.toml, or with the name of a ``layout``, it is read as a directory of another tool's migrations.
+    """
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
-        raise PlanError(f"The plan directory {directory} {what}.", do="Name the directory that holds plan.toml.")
+        raise PlanError(
+            f"The plan directory {directory} {what}.", do="Name a directory with a plan.toml or migrations."
+        )
     file = directory / NAME
-    if not file.is_file():
-        raise PlanError(f"There is no {NAME} in {directory}.", file=str(file), do="Name a plan directory.")
+    if layout or not file.is_file():
+        return read_migrations(directory, layout)
     return _Loader(directory, read_source(file, str(file), NAME)).plan()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from console.transactions import Transactions
+
 
 class Kind(StrEnum):
     """What the engine does for a task."""
@@ -92,11 +94,39 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the plan: its path relative to the plan directory, its text, its digest (hex)."""
+    """A file of the plan: its path relative to the plan directory, its text, its digest (hex).
+
+    Where only a ``part`` of the file is meant, the rest is blank in ``text``: offsets and lines stay the file's, and
+    so does the digest. ``fault`` (at ``fault_line``) says why its statements must not run as they stand.
+    """
 
     path: str
     text: str
     sha256: str
+    transactions: Transactions = Transactions.AS_WRITTEN
+    part: str = ""
+    fault: str = ""
+    fault_line: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Its path, and which part of it."""
+        return f"{self.path} ({self.part})" if self.part else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A migration as the tool knows it that it was written for.
+
+    ``version`` as that tool's table holds it, empty for a repeatable one; ``name`` in that tool's words; ``script``
+    its file; ``checksum`` as that tool computes it, empty where it keeps none.
+    """
+
+    version: str
+    name: str
+    script: str
+    checksum: str = ""
+    down_checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +185,8 @@ class Check:
 
     ``expect`` for SQL: ``zero rows``, ``some rows``, ``true``, ``value = X``, ``value >= X``, ``value <= X`` or
     ``report`` (always ok, its rows are shown).
-    ``file`` is where it stands; ``line`` the first line of its header. ``sql`` is empty for a program.
+    ``file`` is where it stands; ``line`` the first line of its header. ``sql`` is empty for a program. A ``script``
+    is SQL that is run and rolled back, and passes if no statement of it fails.
     """
 
     id: str
@@ -167,6 +198,7 @@ class Check:
     sql: str = ""
     expect: str = ""
     program: str = ""
+    script: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +264,7 @@ class Task:
     statement_timeout_ms: int = 0  # 0: none
     build_lock_timeout_ms: int = 1_800_000  # for concurrent builds, which a short one only breaks
     allow: tuple[Allow, ...] = ()
+    origin: Origin | None = None  # a migration of another tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +299,11 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan. ``sha256`` covers every file it uses, by path and content."""
+    """A whole plan. ``sha256`` covers every file it uses, by path and content.
+
+    ``layout`` names the tool whose migrations the directory holds, empty for a plan.toml; ``notes`` say how they
+    are read; ``project`` is the name under which that tool keeps them.
+    """
 
     id: str
     title: str
@@ -282,6 +319,9 @@ class Plan:
     demo: Demo | None
     files: tuple[SourceFile, ...]
     sha256: str
+    layout: str = ""
+    project: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -13,6 +13,7 @@ from console.sql.model import Hazard, Readers, Statement
 from console.sql.nodes import inner, which
 from console.sql.second import second_reading
 from console.sql.split import Part, read_parts
+from console.transactions import Transactions
 
 _ALLOW = re.compile(r"--\s*pgferry:\s*allow\s+([A-Z][A-Z0-9-]+)\s+\S", re.IGNORECASE)
 _READERS: dict[str, Callable[[Facts, Any], None]] = {
@@ -134,7 +135,7 @@ def _transaction_hazards(part: Part, facts: Facts, hot: dict[int, set[str]], sca
         facts.warn(
             "NOT-IN-TRANSACTION",
             "It cannot run in a transaction block and fails there.",
-            "Take it out of BEGIN and COMMIT.",
+            "Take it out of BEGIN and COMMIT, or out of a file that runs in one transaction.",
         )
     before = hot.setdefault(part.group, set())
     fresh = facts.hot() - before
@@ -202,6 +203,7 @@ def read_file(
     server_major: int = 18,
     known_new: frozenset[str] = frozenset(),
     second_reader: bool = True,
+    transactions: Transactions = Transactions.AS_WRITTEN,
 ) -> tuple[Statement, ...]:
     """The facts of every statement of a file, read as one sequence for a server of this major version.
 
@@ -213,7 +215,7 @@ def read_file(
     hot: dict[int, set[str]] = {}
     scans: set[int] = set()
     statements = []
-    for ordinal, part in enumerate(read_parts(text), start=1):
+    for ordinal, part in enumerate(read_parts(text, transactions), start=1):
         facts = _facts_of(part, known)
         _unknown_hazard(facts)
         _transaction_hazards(part, facts, hot, scans)

@@ -16,10 +16,12 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pb
 
 from console.errors import PlanError
+from console.sql.grouping import one_transaction
 from console.sql.kinds import UNKNOWN, kind_of, transactional
 from console.sql.nodes import inner, which
 from console.sql.psql import Clean, clean, skip_blank
 from console.text import plain, shorten
+from console.transactions import Transactions
 
 _COMPOUND = re.compile(r"\bbegin\s+atomic\b|\brule\b.*\bdo\b.*\(", re.IGNORECASE | re.DOTALL)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -226,8 +228,8 @@ def _control(stmt: Any, open_line: int) -> str:
     return "only BEGIN and COMMIT are carried out here, no ROLLBACK, SAVEPOINT or two-phase commit"
 
 
-def read_parts(text: str) -> tuple[Part, ...]:
-    """Every statement of a file, BEGIN and COMMIT turned into groups; faulty ones are marked. Never raises."""
+def read_parts(text: str, transactions: Transactions = Transactions.AS_WRITTEN) -> tuple[Part, ...]:
+    """Every statement of a file, its transactions turned into groups; faulty ones are marked. Never raises."""
     result: list[Part] = []
     group = open_line = 0
     for part in _parts(text):
@@ -243,19 +245,20 @@ def read_parts(text: str) -> tuple[Part, ...]:
             group, open_line = group + 1, part.line
     if open_line:
         result.append(Part("BEGIN", open_line, fault="BEGIN stands without a COMMIT"))
-    return tuple(result)
+    return one_transaction(result, transactions)
 
 
-def split(text: str, file: str = "") -> tuple[Piece, ...]:
+def split(text: str, file: str = "", transactions: Transactions = Transactions.AS_WRITTEN) -> tuple[Piece, ...]:
     """The executable statements of ``text``, in order.
 
-    psql's harmless commands are passed over; BEGIN and COMMIT become groups. ``file`` is named in errors.
+    psql's harmless commands are passed over; BEGIN and COMMIT become groups, or the whole file is one where
+    ``transactions`` says so. ``file`` is named in errors.
     Raises PlanError, with file and line, for what cannot be parsed or cannot be carried out: other psql commands,
     ROLLBACK, SAVEPOINT, a BEGIN inside another or without COMMIT, COPY from or to the client, a statement in a
     block that cannot run in one.
     """
     pieces: list[Piece] = []
-    for part in read_parts(text):
+    for part in read_parts(text, transactions):
         if part.fault:
             shown = shorten(plain(part.sql), 60)
             raise PlanError(f"{part.fault}: {shown}.", file=file, line=part.line, do=_DO)
@@ -265,7 +268,22 @@ def split(text: str, file: str = "") -> tuple[Piece, ...]:
                 f"{part.kind} cannot run in a transaction block: {shorten(plain(part.sql), 60)}.",
                 file=file,
                 line=part.line,
-                do="Take it out of BEGIN and COMMIT; nothing was run.",
+                do="Take it out of BEGIN and COMMIT; nothing was run."
+                if transactions is Transactions.AS_WRITTEN
+                else "All of this file runs in one: put the statement into a file of its own that says it needs none.",
             )
         pieces.append(Piece(part.sql, part.line, len(pieces) + 1, can_group, part.group, part.kind))
     return tuple(pieces)
+
+
+def without_control(text: str, file: str = "") -> tuple[Piece, ...]:
+    """The statements of a script that is run and rolled back, its own BEGIN, COMMIT and ROLLBACK left out.
+
+    Raises PlanError, with file and line, for what cannot be parsed or cannot run in a transaction.
+    """
+    kept = [part for part in _parts(text) if part.node is None or which(part.node) != "transaction_stmt"]
+    for part in kept:
+        if part.fault or not part.transactional:
+            why = part.fault or f"{part.kind} cannot be rolled back"
+            raise PlanError(f"{why}: {shorten(plain(part.sql), 60)}.", file=file, line=part.line, do=_DO)
+    return tuple(Piece(part.sql, part.line, n, True, 1, part.kind) for n, part in enumerate(kept, 1))
