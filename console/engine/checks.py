@@ -1,4 +1,4 @@
-"""The plan's checks: SQL queries with an expectation, and programs that print their results as JSON lines."""
+"""The plan's checks: queries with an expectation, declared kinds, and programs that print results as JSON lines."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import psycopg
 
+from console.engine import check_kinds, latency
+from console.engine.check_kinds import SAMPLES, Found
 from console.engine.derive import raw
 from console.engine.session import Session, retry_lost
 from console.engine.verdict import Verdict
 from console.errors import PlanError, StepFailed
-from console.journal import runs
+from console.journal import latencies, runs
 from console.journal.connect import Conn
+from console.journal.latencies import Figures
+from console.plan.check_kinds import Latency, Quiet, Spec
 from console.plan.model import Check, Mapping, Severity, Task
 from console.sql.split import without_control
 from console.text import plain
 
-SAMPLES = 20
 PROGRAM_SECONDS = 900
 SCRIPT_LOCK_TIMEOUT_MS = 1000
 
@@ -75,22 +79,62 @@ def _compare(comparison: str, actual: Any, wanted: str) -> bool:
 
 def run_query(conn: Conn, check: Check, *, statement_timeout_ms: int) -> Result:
     """Run an SQL check in a read-only transaction."""
+
+    def work() -> Found:
+        cursor = conn.execute(raw(check.sql))
+        rows = cursor.fetchmany(SAMPLES + 1) if cursor.description else []
+        names = [column.name for column in cursor.description or ()]
+        ok, actual = judge(check.expect, rows[:SAMPLES], len(rows) > SAMPLES)
+        samples = tuple({n: _text(v) for n, v in zip(names, row, strict=True)} for row in rows[:SAMPLES])
+        return Found(ok, actual, samples)
+
+    return _looked(conn, check, statement_timeout_ms, work)
+
+
+def run_kind(
+    session: Session, check: Check, spec: Spec, *, statement_timeout_ms: int, recording: bool = False
+) -> Result:
+    """Run a check of a declared kind in a read-only transaction. ``recording``: a latency may become a baseline."""
+    conn = session.conn
+    if isinstance(spec, Quiet):
+        start = time.monotonic()
+        return _result(check, check_kinds.quiet(conn, spec, session.wishes.sleep), start)
+    if not isinstance(spec, Latency):
+        return _looked(conn, check, statement_timeout_ms, lambda: check_kinds.find(conn, session.plan, spec, check.sql))
+    before = latencies.baseline(conn, session.run_id, spec.baseline) if spec.baseline else None
+    taken: list[Figures] = []
+
+    def work() -> Found:
+        measured = latency.measure(conn, session.plan, check, spec)
+        taken.append(measured.own)
+        return latency.judge(spec, measured, before)
+
+    result = _looked(conn, check, statement_timeout_ms, work)
+    if spec.record and recording and taken:
+        with session.fenced():
+            latencies.record(conn, session.run_id, spec.record, taken[0])
+    return result
+
+
+def _looked(conn: Conn, check: Check, statement_timeout_ms: int, work: Callable[[], Found]) -> Result:
+    """``work`` in a read-only transaction of one snapshot; a query that fails is a failed check."""
     start = time.monotonic()
     try:
         with conn.transaction():
-            conn.execute("SET TRANSACTION READ ONLY")
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             conn.execute(raw(f"SET LOCAL statement_timeout = {int(statement_timeout_ms)}"))
-            cursor = conn.execute(raw(check.sql))
-            rows = cursor.fetchmany(SAMPLES + 1) if cursor.description else []
-            names = [column.name for column in cursor.description or ()]
-        ok, actual = judge(check.expect, rows[:SAMPLES], len(rows) > SAMPLES)
-        samples = tuple({n: _text(v) for n, v in zip(names, row, strict=True)} for row in rows[:SAMPLES])
+            found = work()
     except psycopg.Error as error:
         if conn.closed or conn.broken:
             raise
-        ok, actual, samples = False, f"{error.sqlstate}: {plain(str(error).splitlines()[0])}", ()
+        found = Found(False, f"{error.sqlstate}: {plain(str(error).splitlines()[0])}")
+    return _result(check, found, start)
+
+
+def _result(check: Check, found: Found, start: float) -> Result:
+    rows = tuple({key: plain(value) for key, value in row.items()} for row in found.rows[:SAMPLES])
     ms = (time.monotonic() - start) * 1000
-    return Result(check.id, check.title, check.severity, ok, check.expect, actual, ms, samples)
+    return Result(check.id, check.title, check.severity, found.ok, check.expect, plain(found.actual), ms, rows)
 
 
 def run_script(conn: Conn, check: Check, *, statement_timeout_ms: int, lock_timeout_ms: int) -> Result:
@@ -200,7 +244,7 @@ def run_checks(session: Session, task: Task, ids: tuple[str, ...], extra: list[R
     for check_id in ids:
         session.wishes.check()
         check = session.plan.check(check_id)
-        found = run_check(session, check, statement_timeout_ms=task.statement_timeout_ms)
+        found = run_check(session, check, statement_timeout_ms=task.statement_timeout_ms, recording=True)
         for result in found:
             _save(session, task, result)
         results += found
@@ -219,8 +263,10 @@ def run_checks(session: Session, task: Task, ids: tuple[str, ...], extra: list[R
         )
 
 
-def run_check(session: Session, check: Check, *, statement_timeout_ms: int = 0) -> list[Result]:
-    """One check of the plan, whatever its kind."""
+def run_check(
+    session: Session, check: Check, *, statement_timeout_ms: int = 0, recording: bool = False
+) -> list[Result]:
+    """One check of the plan, whatever its kind. ``recording``: in a run's task, where a latency may become a baseline."""
     if check.program:
         return run_program(session, check)
     if check.script:
@@ -235,7 +281,15 @@ def run_check(session: Session, check: Check, *, statement_timeout_ms: int = 0) 
                 ),
             )
         ]
-    return [retry_lost(session, lambda: run_query(session.conn, check, statement_timeout_ms=statement_timeout_ms))]
+    spec = check.spec
+    if spec is None:
+        return [retry_lost(session, lambda: run_query(session.conn, check, statement_timeout_ms=statement_timeout_ms))]
+    return [
+        retry_lost(
+            session,
+            lambda: run_kind(session, check, spec, statement_timeout_ms=statement_timeout_ms, recording=recording),
+        )
+    ]
 
 
 def _save(session: Session, task: Task, result: Result) -> None:

@@ -234,6 +234,17 @@ CREATE TABLE IF NOT EXISTS pgferry.comparison (
     rows jsonb NOT NULL DEFAULT '[]'
 );
 CREATE INDEX IF NOT EXISTS comparison_mapping_idx ON pgferry.comparison (mapping, id);
+CREATE TABLE IF NOT EXISTS pgferry.latency (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id bigint NOT NULL REFERENCES pgferry.run ON DELETE CASCADE,
+    name text NOT NULL,
+    samples integer NOT NULL,
+    p50_ms double precision NOT NULL,
+    percentile double precision NOT NULL,
+    percentile_ms double precision NOT NULL,
+    max_ms double precision NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 """
 
 

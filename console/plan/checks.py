@@ -5,14 +5,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from console.errors import PlanError
+from console.plan.check_kinds import KEYS, KINDS, KindFault, Spec, read_kind
 from console.plan.model import Check, Severity, SourceFile
 from console.plan.schema import ID_PATTERN, MAX_ID
 from console.plan.source import suggestion
 
-_KEYS = ("check", "title", "phase", "severity", "expect")
+Header = dict[str, tuple[str, int]]  # key: value and line
+
+_KEYS = ("check", "title", "phase", "severity", "expect", "kind")
+_OF_KINDS = tuple(key for key in KEYS if key not in _KEYS)
 _START = re.compile(r"^--\s*check\s*:", re.IGNORECASE)
 _SQL_HEADER = re.compile(r"^--\s*([a-z_]+)\s*:\s*(.*?)\s*$", re.IGNORECASE)
 _PY_HEADER = re.compile(r"^\s*([a-z_]+)\s*:\s*(.*?)\s*$", re.IGNORECASE)
@@ -50,6 +55,11 @@ def _sql_check(lines: list[str], first: int, path: str, shown: str) -> Check:
     header, size = _header(lines, first, _SQL_HEADER, shown)
     check = _check(header, first, path, shown)
     sql = "\n".join(lines[size:]).strip()
+    if "kind" in header:
+        return _check_of_kind(check, header, sql, shown)
+    foreign = next((key for key in _OF_KINDS if key in header), None)
+    if foreign is not None:
+        raise _fault(f"{foreign} belongs to a kind of check.", shown, header[foreign][1], "Add '-- kind: ...'.")
     _check_query(sql, check.id, shown, first)
     if "expect" not in header:
         raise _fault(f"The check {check.id} expects nothing.", shown, first, f"Add '-- expect:' {_one_of()}.")
@@ -65,6 +75,28 @@ def _sql_check(lines: list[str], first: int, path: str, shown: str) -> Check:
     )
 
 
+def _check_of_kind(check: Check, header: Header, sql: str, shown: str) -> Check:
+    name, line = header["kind"]
+    if name not in KINDS:
+        raise _fault(f"There is no kind of check {name!r}.", shown, line, suggestion(name, KINDS))
+    if "expect" in header:
+        raise _fault("A kind says itself what it expects.", shown, header["expect"][1], "Remove the line 'expect:'.")
+    spec = _spec(name, header, line, shown)
+    if KINDS[name].query:
+        _check_query(sql, check.id, shown, check.line)
+    elif _code(sql):
+        raise _fault(f"A check of kind {name!r} makes its own query.", shown, check.line, "Remove the query below it.")
+    return replace(check, sql=sql if KINDS[name].query else "", expect=str(spec), spec=spec)
+
+
+def _spec(name: str, header: Header, line: int, shown: str) -> Spec:
+    values = {key: value for key, (value, _) in header.items() if key not in _KEYS}
+    try:
+        return read_kind(name, values)
+    except KindFault as fault:
+        raise _fault(fault.what, shown, header[fault.key][1] if fault.key else line, fault.do) from None
+
+
 def program_check(source: SourceFile, shown: str) -> Check | None:
     """The check of a Python program; None for a helper module, whose docstring begins otherwise. Raises PlanError."""
     try:
@@ -78,9 +110,9 @@ def program_check(source: SourceFile, shown: str) -> Check | None:
     skipped = len(docstring) - len(docstring.lstrip())
     first = tree.body[0].lineno + docstring.count("\n", 0, skipped)
     header, _ = _header(docstring.lstrip().splitlines(), first, _PY_HEADER, shown)
-    if "expect" in header:
-        line = header["expect"][1]
-        raise _fault("A program says itself what it expected.", shown, line, "Remove the line 'expect:'.")
+    for key in ("expect", "kind"):
+        if key in header:
+            raise _fault("A program says itself what it expected.", shown, header[key][1], f"Remove the line '{key}:'.")
     check = _check(header, first, source.path, shown)
     return Check(
         id=check.id,
@@ -93,9 +125,6 @@ def program_check(source: SourceFile, shown: str) -> Check | None:
     )
 
 
-Header = dict[str, tuple[str, int]]
-
-
 def _header(lines: list[str], first: int, pattern: re.Pattern[str], shown: str) -> tuple[Header, int]:
     """The header's keys with value and line, and how many lines it has; it ends at the first other line."""
     header: Header = {}
@@ -104,8 +133,9 @@ def _header(lines: list[str], first: int, pattern: re.Pattern[str], shown: str) 
         if found is None:
             return header, offset
         name, value, line = found.group(1).lower(), found.group(2), first + offset
-        if name not in _KEYS:
-            raise _fault(f"Unknown key {name} in the header of a check.", shown, line, suggestion(name, _KEYS))
+        known = (*_KEYS, *_OF_KINDS) if pattern is _SQL_HEADER else _KEYS
+        if name not in known:
+            raise _fault(f"Unknown key {name} in the header of a check.", shown, line, suggestion(name, known))
         if name in header:
             raise _fault(f"The header names {name} twice.", shown, line, "Remove one of them.")
         if not value:

@@ -14,7 +14,7 @@ from console.plan.files import leaves, python_files, read_source
 from console.plan.formats.assemble import read_migrations
 from console.plan.mapping_rules import check_mapping
 from console.plan.model import Check, Demo, Doc, Phase, Plan, SourceFile, Task
-from console.plan.rules import check_dependencies, check_ids, check_phases, check_references
+from console.plan.rules import check_dependencies, check_ids, check_phases, check_references, check_specs
 from console.plan.shape import check_shape
 from console.plan.source import NAME, Source
 
@@ -70,6 +70,7 @@ class _Loader:
         check_references(source, checks)
         shown = {path: str(self.directory / path) for path in self.files}
         check_phases(source, checks, (doc.name for doc in docs), shown)
+        check_specs(source, checks, shown)
         phases = tuple(self._phase(entry, index, defaults) for index, entry in enumerate(data["phase"]))
         oldest, newest = self._servers()
         baseline = self._optional("paths", "baseline")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from console.plan.check_kinds import Spec
+from console.plan.names import TableName as TableName
 from console.transactions import Transactions
 
 
@@ -79,17 +81,6 @@ class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
     INFO = "info"
-
-
-@dataclass(frozen=True, slots=True)
-class TableName:
-    """A table, always with its schema."""
-
-    schema: str
-    name: str
-
-    def __str__(self) -> str:
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +172,13 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check of the plan: an SQL query with its expectation, or a Python program printing JSON lines.
+    """A check of the plan: a query with its expectation, a kind with its settings, or a program printing JSON lines.
 
     ``expect`` for SQL: ``zero rows``, ``some rows``, ``true``, ``value = X``, ``value >= X``, ``value <= X`` or
     ``report`` (always ok, its rows are shown).
-    ``file`` is where it stands; ``line`` the first line of its header. ``sql`` is empty for a program. A ``script``
-    is SQL that is run and rolled back, and passes if no statement of it fails.
+    ``spec`` for a kind; ``sql`` is then the query it is about, if it is about one. A ``script`` is SQL that is run and
+    rolled back, and passes if no statement of it fails. ``file`` is where the check stands, ``line`` the first line of
+    its header. ``sql`` is empty for a program.
     """
 
     id: str
@@ -199,6 +191,7 @@ class Check:
     expect: str = ""
     program: str = ""
     script: bool = False
+    spec: Spec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from console.errors import PlanError
+from console.plan.check_kinds import Latency, UnambiguousMapping
 from console.plan.model import Check, Kind
 from console.plan.source import Source, suggestion
 
@@ -89,6 +90,28 @@ def check_phases(source: Source, checks: Sequence[Check], docs: Iterable[str], s
                 line=check.line,
                 do=suggestion(check.phase, phases),
             )
+
+
+def check_specs(source: Source, checks: Sequence[Check], shown: dict[str, str]) -> None:
+    """Raises PlanError when a check of a kind names a mapping, a baseline or another check that does not exist."""
+    mappings = [mapping["id"] for mapping in source.data.get("mapping", ())]
+    latencies = {check.id: check.spec for check in checks if isinstance(check.spec, Latency)}
+    recorded = [spec.record for spec in latencies.values() if spec.record]
+    for check in checks:
+        asked: list[tuple[str, str, Sequence[str]]] = []
+        if isinstance(check.spec, UnambiguousMapping):
+            asked.append(("mapping", check.spec.mapping, mappings))
+        if isinstance(check.spec, Latency):
+            asked.append(("baseline", check.spec.baseline, recorded))
+            asked.append(("latency check", check.spec.beside, [id_ for id_ in latencies if id_ != check.id]))
+        for what, name, known in asked:
+            if name and name not in known:
+                raise PlanError(
+                    f"The check {check.id} names the {what} {name}, which the plan does not have.",
+                    file=shown[check.file],
+                    line=check.line,
+                    do=suggestion(name, known, none=f"The plan has no {what}s at all."),
+                )
 
 
 def check_dependencies(source: Source) -> None:
