@@ -135,14 +135,38 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
     formats(plan, "markdown")
 
-    lint = add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False)
-    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    lint.add_argument("--pg", type=_whole(13, 18), default=18, metavar="MAJOR", help="server version (default 18)")
-    formats(lint)
+    _lint(add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False))
 
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
     down.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _lint(lint: argparse.ArgumentParser) -> None:
+    """The words of ``lint``."""
+    lint.set_defaults(refuse=lint.error)
+    lint.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    lint.add_argument("--pg", type=_whole(13, 18), default=18, metavar="MAJOR", help="server version (default 18)")
+    lint.add_argument("--style", action="store_true", help="also types and names that are regretted later")
+    lint.add_argument(
+        "--explain", nargs="?", const="", metavar="CODE", help="what a hazard means; without CODE: list them all"
+    )
+    lint.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="markdown: with --explain")
+
+
+def _do_lint(args: argparse.Namespace) -> int:
+    """Lint files, or explain a hazard. Raises UsageError for words that do not go together."""
+    from console.commands.lint import LintWanted, explain_code, lint
+
+    if args.explain is not None:
+        if args.files:
+            raise UsageError("--explain takes one code and no files.", do="Ask for it alone.")
+        return explain_code(args.explain, args.format)
+    if not args.files:
+        args.refuse("the following arguments are required: FILE")
+    if args.format == "markdown":
+        raise UsageError("--format markdown is for --explain.", do="Use --format text or json.")
+    return lint(LintWanted(tuple(args.files), args.pg, args.style, args.format))
 
 
 def _rows(check: argparse.ArgumentParser) -> None:
@@ -217,9 +241,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     settings = _settings(args)
     match args.command:
         case "lint":
-            from console.commands.read_sql import lint
-
-            return lint(args.files, args.pg, args.format)
+            return _do_lint(args)
         case "new-down":
             from console.commands.read_sql import new_down
 

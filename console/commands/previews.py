@@ -17,6 +17,7 @@ from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
 from console.sql.analyse import read_file
+from console.sql.hazards.allow import Accepted, accept
 from console.sql.model import Statement, TaskPreview
 from console.transactions import Transactions
 
@@ -81,6 +82,8 @@ class Previews:
             if task.kind is Kind.SQL
             else self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
         )
+        allowed = tuple(Accepted(one.hazard, one.reason) for one in task.allow)
+        up, down = accept(up, allowed), accept(down, allowed)
         return TaskPreview(
             task_id=task.id,
             file=task.file.path if task.file else "",

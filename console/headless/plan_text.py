@@ -8,6 +8,7 @@ from typing import Any
 
 from console.headless.words import fence, markdown_cell, markdown_table, minutes, safe, strength, to_json, waits
 from console.plan.model import Plan, Task
+from console.sql.hazards.allow import counted
 from console.sql.model import Lock, Readers, Statement, TaskPreview
 
 Previews = Mapping[str, TaskPreview]
@@ -34,7 +35,7 @@ def no_way_back(plan: Plan, previews: Previews) -> tuple[tuple[Task, str], ...]:
 
 def hazards(previews: Previews) -> int:
     """How many hazards the statements of the way forward have."""
-    return sum(len(statement.hazards) for preview in previews.values() for statement in preview.up)
+    return sum(len(counted(statement.hazards)) for preview in previews.values() for statement in preview.up)
 
 
 def badge(read_by: Readers) -> str:
@@ -108,9 +109,10 @@ def _statement_facts(statement: Statement) -> list[str]:
     lines = ["lock: " + lock_words(lock) for lock in statement.locks] or ["lock: none known"]
     lines += [facts(statement), f"blocks: {statement.blocks}" if statement.blocks else "", badge(statement.read_by)]
     for hazard in statement.hazards:
-        lines.append(f"HAZARD {hazard.code}: {hazard.message}")
+        lines.append(f"{'HAZARD' if hazard.level == 'hurts' else hazard.level} {hazard.code}: {hazard.message}")
         if hazard.safer:
             lines.append(f"  safe form: {hazard.safer}")
+    lines += [f"accepted {hazard.code}: {hazard.allowed}" for hazard in statement.accepted]
     return [line for line in lines if line]
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import postgast
 from postgast import pg_query_pb2 as pb
 
-from console.sql.columns import of_type
+from console.sql.columns import of_type, type_text, type_word
 from console.sql.facts import Facts
 from console.sql.nodes import columns, expression, quoted, relation, strings, written
 
 _WAIT = "reads and writes wait"
+_DETACH_SINCE = 14
+_NOT_NULL_LATER_SINCE = 18
+_SERIAL_TYPES = {
+    "serial": "integer", "serial4": "integer", "serial2": "smallint", "smallserial": "smallint", "bigserial": "bigint",
+    "serial8": "bigint",
+}  # fmt: skip
 
 
 def constraint_name(table: Any, constraint: Any) -> str:
@@ -71,17 +78,29 @@ def check(facts: Facts, table: Any, constraint: Any) -> None:
     )
 
 
-def not_null(facts: Facts, table: Any, column: str) -> None:
-    """SET NOT NULL without a validated CHECK before it."""
-    name = quoted(f"{table.relname}_{column}_not_null_check")
+def not_null_form(facts: Facts, table: Any, column: str) -> str:
+    """The statements that make a column NOT NULL while reads and writes go on."""
     alter = f"ALTER TABLE {written(table)}"
-    facts.warn(
-        "SET-NOT-NULL-SCAN",
-        f"Every row of {relation(table)} is read while {_WAIT}, unless a valid CHECK ({column} IS NOT NULL) exists.",
+    if facts.known.server_major >= _NOT_NULL_LATER_SINCE:
+        name = quoted(f"{table.relname}_{column}_not_null")
+        return (
+            f"{alter} ADD CONSTRAINT {name} NOT NULL {quoted(column)} NOT VALID;\n{alter} VALIDATE CONSTRAINT {name};"
+        )
+    name = quoted(f"{table.relname}_{column}_not_null_check")
+    return (
         f"{alter} ADD CONSTRAINT {name} CHECK ({quoted(column)} IS NOT NULL) NOT VALID;\n"
         f"{alter} VALIDATE CONSTRAINT {name};\n"
         f"{alter} ALTER COLUMN {quoted(column)} SET NOT NULL;\n"
-        f"{alter} DROP CONSTRAINT {name};",
+        f"{alter} DROP CONSTRAINT {name};"
+    )
+
+
+def not_null(facts: Facts, table: Any, column: str) -> None:
+    """SET NOT NULL without a validated CHECK before it."""
+    facts.warn(
+        "SET-NOT-NULL-SCAN",
+        f"Every row of {relation(table)} is read while {_WAIT}, unless a valid CHECK ({column} IS NOT NULL) exists.",
+        not_null_form(facts, table, column),
     )
 
 
@@ -111,14 +130,17 @@ def exclusion(facts: Facts, table: Any) -> None:
     )
 
 
-def type_change(facts: Facts, table: Any, column: str, rewrite: bool | None) -> None:
+def type_change(facts: Facts, table: Any, column: str, new_type: str, rewrite: bool | None) -> None:
     """ALTER COLUMN ... TYPE."""
+    alter, old, new = f"ALTER TABLE {written(table)}", quoted(column), quoted(f"{column}_new")
     sure = "Every row and index is written anew" if rewrite else "Where the old type does not fit, all is written anew"
     facts.warn(
         "TYPE-CHANGE-REWRITE",
         f"{sure} while {_WAIT} on {relation(table)}; running applications meet another type at once.",
-        f"ALTER TABLE {written(table)} ADD COLUMN {quoted(column + '_new')} <type>; keep it in step with a trigger,"
-        " copy in batches, then let applications use it and drop the old column.",
+        f"{alter} ADD COLUMN {new} {new_type};\n"
+        f"keep {new} equal to {old} with a trigger, fill it in batches, compare every row; then\n"
+        f"BEGIN;\n{alter} RENAME COLUMN {old} TO {quoted(f'{column}_old')};\n"
+        f"{alter} RENAME COLUMN {new} TO {old};\nCOMMIT;",
     )
 
 
@@ -143,27 +165,70 @@ def required_column(facts: Facts, table: Any, column: Any, definition: str) -> N
     facts.warn(
         "COLUMN-NOT-NULL-NO-DEFAULT",
         f"It fails as soon as {relation(table)} has a row, and applications that do not write {column.colname} fail.",
-        f"{alter} ADD COLUMN {name} {definition}; fill it in batches, then"
-        f" {alter} ADD CONSTRAINT ... CHECK ({name} IS NOT NULL) NOT VALID, VALIDATE and SET NOT NULL.",
+        f"{alter} ADD COLUMN {name} {definition};\n"
+        f"let applications write {name}, fill the rows that are there in batches; then\n"
+        + not_null_form(facts, table, column.colname),
     )
 
 
 def generated_column(facts: Facts, table: Any, column: Any, what: str, code: str) -> None:
     """ADD COLUMN that computes a value for every row: stored expression, identity, serial."""
+    name, alter = quoted(column.colname), f"ALTER TABLE {written(table)}"
+    generated = of_type(column, pb.CONSTR_GENERATED)
+    kind = _SERIAL_TYPES.get(type_word(column.type_name)) or type_text(column.type_name)
+    if generated is None:
+        own = ".".join(quoted(p) for p in (table.schemaname, f"{table.relname}_{column.colname}_seq") if p)
+        safer = (
+            f"CREATE SEQUENCE {own} OWNED BY NONE;\n{alter} ADD COLUMN {name} {kind};\n"
+            f"{alter} ALTER COLUMN {name} SET DEFAULT nextval('{own}');\n"
+            f"fill {name} of the rows that are there in batches, with nextval('{own}'); then\n"
+            f"ALTER SEQUENCE {own} OWNED BY {written(table)}.{name};"
+        )
+    elif facts.known.server_major >= 18:
+        safer = f"{alter} ADD COLUMN {name} {kind} GENERATED ALWAYS AS ({expression(generated.raw_expr)}) VIRTUAL;"
+    else:
+        safer = (
+            f"{alter} ADD COLUMN {name} {kind};\nset it with a trigger BEFORE INSERT OR UPDATE, and fill the rows that"
+            f" are there in batches: UPDATE {written(table)} SET {name} = {expression(generated.raw_expr)}"
+            " WHERE <key> > <last> AND <key> <= <next>;"
+        )
     facts.warn(
         code,
         f"{what}: every row of {relation(table)} is written again while {_WAIT}.",
-        f"ALTER TABLE {written(table)} ADD COLUMN {quoted(column.colname)} without it, fill it in batches,"
-        " and let the default or a trigger give new rows their value.",
+        safer,
     )
 
 
-def rename(facts: Facts, what: str, old: str, new: str) -> None:
+def domain_column(facts: Facts, table: Any, column: Any, new_type: str) -> None:
+    """ADD COLUMN of a type that was not read."""
+    facts.warn(
+        "DOMAIN-COLUMN-REWRITE",
+        f"Where {new_type} is a domain with a CHECK, every row of {relation(table)} is written again while {_WAIT}.",
+        f"ALTER TABLE {written(table)} ADD COLUMN {quoted(column.colname)} of the domain's base type, and the CHECK as"
+        " one of the table, NOT VALID.",
+    )
+
+
+def partition_form(create: Any, parent: Any) -> str:
+    """The statements that make an empty partition beside its parent and then attach it."""
+    tree = pb.ParseResult()
+    attach = tree.stmts.add().stmt.alter_table_stmt
+    attach.relation.CopyFrom(parent)
+    attach.objtype = pb.OBJECT_TABLE
+    command = attach.cmds.add().alter_table_cmd
+    command.subtype = pb.AT_AttachPartition
+    partition = getattr(command, "def").partition_cmd
+    partition.name.CopyFrom(create.relation)
+    partition.bound.CopyFrom(create.partbound)
+    return f"CREATE TABLE {written(create.relation)} (LIKE {written(parent)} INCLUDING ALL);\n{postgast.deparse(tree)};"
+
+
+def rename(facts: Facts, what: str, old: str, new: str, safer: str = "") -> None:
     """RENAME and SET SCHEMA."""
     facts.warn(
         "RENAME-BREAKS-CLIENTS",
         f"Running applications that use {what} {old} fail from this moment on.",
-        f"Add {new} beside {old}, let applications change over, then drop {old}; or leave a view of the old name.",
+        safer or f"Add {new} beside {old}, keep both in step, let applications change over, then drop {old}.",
     )
 
 
@@ -172,5 +237,7 @@ def detach(facts: Facts, table: Any, partition: Any) -> None:
     facts.warn(
         "DETACH-NOT-CONCURRENT",
         f"Reads and writes of the whole of {relation(table)} wait while its partition is taken off.",
-        f"ALTER TABLE {written(table)} DETACH PARTITION {written(partition)} CONCURRENTLY; (14 and later)",
+        f"ALTER TABLE {written(table)} DETACH PARTITION {written(partition)} CONCURRENTLY;"
+        if facts.known.server_major >= _DETACH_SINCE
+        else "Before 14 there is no other form: a short lock_timeout and retries, as pgferry runs it.",
     )

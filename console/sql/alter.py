@@ -7,7 +7,7 @@ from typing import Any
 from postgast import pg_query_pb2 as pb
 
 from console.sql import advice
-from console.sql.columns import type_change
+from console.sql.columns import type_change, type_text
 from console.sql.facts import Facts
 from console.sql.locks import (
     ACCESS_EXCLUSIVE,
@@ -74,6 +74,9 @@ def _subcommand(facts: Facts, stmt: Any, cmd: Any, subcommand: str) -> str:
             facts.costs(scan=not proven)
             if hot and not proven:
                 advice.not_null(facts, table, cmd.name)
+            facts.known.proven.add((relation(table), cmd.name))
+        case "AT_DropNotNull":
+            facts.known.proven.discard((relation(table), cmd.name))
         case "AT_DropColumn":
             _referenced(facts, relation(table), "")
             if hot:
@@ -159,13 +162,15 @@ def _validate(facts: Facts, table: str, constraint: str) -> None:
 def _change_type(facts: Facts, table: Any, cmd: Any, hot: bool) -> None:
     column = definition(cmd)
     using = inner(column.raw_default) if which(column.raw_default) else None
-    rewrite = type_change(column.type_name, using, facts)
+    place = (relation(table), cmd.name)
+    rewrite = type_change(column.type_name, using, facts, facts.known.column_types.get(place))
+    facts.known.column_types[place] = column.type_name
     facts.costs(rewrite=rewrite)
     _referenced(facts, relation(table), "")
     if relation(table) not in facts.known.made_here:
         facts.lock(f"tables that reference {relation(table)}", ACCESS_EXCLUSIVE, "assumed")
-    if hot:
-        advice.type_change(facts, table, cmd.name, rewrite)
+    if hot and rewrite is not False:
+        advice.type_change(facts, table, cmd.name, type_text(column.type_name), rewrite)
 
 
 def _drop_column(facts: Facts, table: Any, cmd: Any) -> None:
@@ -235,9 +240,21 @@ def rename(facts: Facts, stmt: Any) -> None:
             facts.made.add(new)
             facts.gone.add(name)
         else:
-            advice.rename(facts, enum_words(pb.ObjectType, kind).lower(), name, new)
+            advice.rename(facts, enum_words(pb.ObjectType, kind).lower(), name, new, _with_view(stmt, kind))
     elif kind in (pb.OBJECT_COLUMN, pb.OBJECT_ATTRIBUTE) and not facts.is_new(name):
         advice.rename(facts, f"the column of {name}", stmt.subname, stmt.newname)
+
+
+def _with_view(stmt: Any, kind: int) -> str:
+    """The statements that leave a view under a renamed relation's old name; empty where a view cannot stand for it."""
+    if kind not in (pb.OBJECT_TABLE, pb.OBJECT_VIEW, pb.OBJECT_FOREIGN_TABLE):
+        return ""
+    old, word = written(stmt.relation), enum_words(pb.ObjectType, kind)
+    new = f"{quoted(stmt.relation.schemaname)}." * bool(stmt.relation.schemaname) + quoted(stmt.newname)
+    return (
+        f"BEGIN;\nALTER {word} {old} RENAME TO {quoted(stmt.newname)};\n"
+        f"CREATE VIEW {old} AS SELECT * FROM {new};\nCOMMIT;"
+    )
 
 
 def _object_name(node: Any) -> str:

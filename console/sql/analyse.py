@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from console.sql import alter, drops, objects, queries, routines, tables
 from console.sql.facts import Facts, Known
+from console.sql.hazards import checks
+from console.sql.hazards.allow import Comments
+from console.sql.hazards.catalogue import UNKNOWN as UNKNOWN_CODE
+from console.sql.hazards.rule import Level
 from console.sql.kinds import UNKNOWN
 from console.sql.model import Hazard, Readers, Statement
 from console.sql.nodes import inner, which
@@ -15,7 +19,6 @@ from console.sql.second import second_reading
 from console.sql.split import Part, read_parts
 from console.transactions import Transactions
 
-_ALLOW = re.compile(r"--\s*pgferry:\s*allow\s+([A-Z][A-Z0-9-]+)\s+\S", re.IGNORECASE)
 _READERS: dict[str, Callable[[Facts, Any], None]] = {
     "alter_domain_stmt": objects.alter_domain,
     "alter_enum_stmt": objects.alter_enum,
@@ -96,6 +99,7 @@ def _read_node(facts: Facts, node: Any) -> None:
         reader(facts, inner(node))
     elif name not in _NO_TABLE:
         facts.give_up("its effect is not in the analyser's tables")
+    checks.check(facts, node)
 
 
 def _facts_of(part: Part, known: Known) -> Facts:
@@ -107,8 +111,10 @@ def _facts_of(part: Part, known: Known) -> Facts:
     try:
         if which(part.node) == "create_function_stmt":
             routines.create_function(facts, inner(part.node), _read_node, part.sql)
+            checks.check(facts, part.node)
         else:
             _read_node(facts, part.node)
+        checks.long_names(facts, part.sql)
     except Exception:  # a tree of an unforeseen form: no fact of it may be believed
         facts = Facts(known, part.group)
         facts.give_up("the analyser could not read it")
@@ -118,9 +124,9 @@ def _facts_of(part: Part, known: Known) -> Facts:
 def _unknown_hazard(facts: Facts) -> None:
     if facts.doubt:
         facts.warn(
-            "UNKNOWN-STATEMENT",
+            UNKNOWN_CODE,
             f"What it locks is not known: {facts.doubt}. It is counted as ACCESS EXCLUSIVE on everything.",
-            "Rehearse it on a copy of the database, where its locks are measured.",
+            "Rehearse it, where its locks are measured; to run it, write above it: -- pgferry: allow UNKNOWN REASON",
         )
 
 
@@ -163,25 +169,33 @@ def _two_hot(facts: Facts, names: Iterable[str]) -> None:
     )
 
 
-def _allowed(part: Part) -> set[str]:
-    return {m.group(1).upper() for line in part.comments if (m := _ALLOW.match(line))}
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of the statements of one file."""
+
+    file: str
+    second_reader: bool
+    style: bool
+
+    def shown(self, hazards: Iterable[Hazard]) -> tuple[Hazard, ...]:
+        """The hazards to report."""
+        return tuple(h for h in hazards if self.style or h.level != Level.STYLE)
 
 
-def _statement(part: Part, facts: Facts, ordinal: int, file: str, second_reader: bool) -> Statement:
-    allowed = _allowed(part)
-    hazards: tuple[Hazard, ...] = tuple(h for h in facts.hazards if h.code not in allowed)
+def _statement(part: Part, facts: Facts, comments: Comments, wanted: _Wanted) -> Statement:
+    hazards, accepted = comments.apply(facts.hazards, part.line, len(part.comments))
     understood = not part.fault
     names = tuple(facts.tables)
     unread = part.node is None
     readers = (
         second_reading(part.sql, names, understood=understood and not unread)
-        if second_reader
+        if wanted.second_reader
         else Readers(understood, "failed", None)
     )
     return Statement(
-        file=file,
+        file=wanted.file,
         line=part.line,
-        ordinal=ordinal,
+        ordinal=0,
         sql=part.sql,
         kind=UNKNOWN if unread else part.kind,
         transactional=part.transactional and facts.transactional,
@@ -189,10 +203,11 @@ def _statement(part: Part, facts: Facts, ordinal: int, file: str, second_reader:
         rewrite=facts.rewrite,
         scan=facts.scan,
         locks=facts.locks(),
-        hazards=hazards,
+        hazards=wanted.shown(hazards),
         read_by=Readers(understood, readers.sqlglot, readers.agree),
         tables=names,
         blocks=facts.blocks(),
+        accepted=tuple(accepted),
     )
 
 
@@ -204,9 +219,11 @@ def read_file(
     known_new: frozenset[str] = frozenset(),
     second_reader: bool = True,
     transactions: Transactions = Transactions.AS_WRITTEN,
+    style: bool = False,
 ) -> tuple[Statement, ...]:
     """The facts of every statement of a file, read as one sequence for a server of this major version.
 
+    ``style``: also report what is only regretted later (see hazards/rule.py).
     ``known_new``: objects that earlier files make (see ``creates``), on which nobody can wait yet. With
     ``second_reader`` off, sqlglot is not asked and every statement says ``failed`` for it. Never raises: what
     cannot be parsed or carried out is a statement of kind ``unknown`` that is assumed to lock everything.
@@ -214,13 +231,17 @@ def read_file(
     known = Known(server_major=server_major, new=set(known_new))
     hot: dict[int, set[str]] = {}
     scans: set[int] = set()
-    statements = []
-    for ordinal, part in enumerate(read_parts(text, transactions), start=1):
+    statements: list[Statement] = []
+    comments = Comments(text)
+    wanted = _Wanted(file, second_reader, style)
+    for part in read_parts(text, transactions):
         facts = _facts_of(part, known)
         _unknown_hazard(facts)
         _transaction_hazards(part, facts, hot, scans)
-        statements.append(_statement(part, facts, ordinal, file, second_reader))
+        statements.append(replace(_statement(part, facts, comments, wanted), ordinal=len(statements) + 1))
         facts.remember()
+    if statements and (rest := wanted.shown(comments.rest())):
+        statements[-1] = replace(statements[-1], hazards=statements[-1].hazards + rest)
     return tuple(statements)
 
 

@@ -8,7 +8,7 @@ from postgast import pg_query_pb2 as pb
 
 from console.sql.facts import Facts, worse
 from console.sql.functions import STEADY, TYPES, VOLATILE
-from console.sql.nodes import descend, inner, plain_name, strings
+from console.sql.nodes import descend, expression, inner, plain_name, strings
 
 SERIALS = frozenset({"serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"})
 
@@ -61,10 +61,40 @@ def of_type(column: Any, contype: int) -> Any:
     return None
 
 
-def type_change(new_type: Any, using: Any, facts: Facts) -> bool | None:
-    """Whether changing a column to ``new_type`` rewrites the table; None where the old type decides."""
+def type_text(type_name: Any) -> str:
+    """A type as SQL text."""
+    cast = pb.Node()
+    cast.type_cast.arg.a_const.isnull = True
+    cast.type_cast.type_name.CopyFrom(type_name)
+    text = expression(cast)
+    return text.removeprefix("NULL::") if text.startswith("NULL::") else plain_name(strings(type_name.names))
+
+
+def _numbers(type_name: Any) -> list[int]:
+    """What stands in a type's brackets."""
+    return [inner(n).ival.ival for n in type_name.typmods if isinstance(inner(n), pb.A_Const)]
+
+
+def _fits(old: Any, new: Any) -> bool:
+    """Whether every value of the old type is one of the new without being touched (measured on 16 and 18)."""
+    if old.array_bounds or new.array_bounds:
+        return False
+    was, becomes, before, after = type_word(old), type_word(new), _numbers(old), _numbers(new)
+    if was in ("varchar", "text") and becomes in ("varchar", "text"):
+        return not after or (bool(before) and was == "varchar" and after[0] >= before[0])
+    if was == becomes == "varbit":
+        return not after or (bool(before) and after[0] >= before[0])
+    if was == becomes == "numeric":
+        return not after or (len(before) == len(after) and after[0] >= before[0] and after[1:] == before[1:])
+    return was == becomes and before == after and was in TYPES
+
+
+def type_change(new_type: Any, using: Any, facts: Facts, old_type: Any = None) -> bool | None:
+    """Whether changing a column to ``new_type`` rewrites the table; None where an unknown old type decides."""
     if using is not None and not isinstance(using, pb.ColumnRef):
         return True
+    if old_type is not None and _fits(old_type, new_type):
+        return False
     word = type_word(new_type)
     if new_type.array_bounds or word not in TYPES:
         return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from console.sql.hazards.catalogue import level_of
 from console.sql.locks import ACCESS_EXCLUSIVE, LEVEL, SHARE, UNKNOWN_OBJECT, who_waits
 from console.sql.model import Hazard, Lock
 
@@ -38,6 +40,11 @@ class Known:
     unvalidated: dict[tuple[str, str], int | None] = field(default_factory=dict)  # NOT VALID constraint -> its group
     routines: dict[str, Facts] = field(default_factory=dict)  # what a call of a routine made here does
     types: set[str] = field(default_factory=set)  # made here, without a check
+    index_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # index made here -> its plain columns
+    nullable: set[tuple[str, str]] = field(default_factory=set)  # (table, column) added here without NOT NULL
+    column_types: dict[tuple[str, str], Any] = field(default_factory=dict)  # (table, column) defined here -> TypeName
+    worked: set[str] = field(default_factory=set)  # existing tables whose rows an ALTER TABLE rewrote or read
+    partitioned: set[str] = field(default_factory=set)  # made here with PARTITION BY
 
 
 @dataclass(slots=True)
@@ -79,7 +86,7 @@ class Facts:
 
     def warn(self, code: str, message: str, safer: str = "") -> None:
         """Note a hazard, once per code and message."""
-        hazard = Hazard(code, message, safer)
+        hazard = Hazard(code, message, safer, level_of(code).value)
         if hazard not in self.hazards:
             self.hazards.append(hazard)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from console.sql.model import Statement
+from console.sql.model import Hazard, Statement
 
 
 def _known(answer: bool | None) -> bool | str:
     return "unknown" if answer is None else answer
+
+
+def _hazard(hazard: Hazard) -> dict[str, str]:
+    """One hazard; ``level`` is there where it does not count: ``note`` or ``style``."""
+    form = {"code": hazard.code, "message": hazard.message, "safer": hazard.safer}
+    return form if hazard.level == "hurts" else {**form, "level": hazard.level}
 
 
 def _one(statement: Statement) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def _one(statement: Statement) -> dict[str, Any]:
         "rewrite": _known(statement.rewrite),
         "scan": _known(statement.scan),
         "locks": [{"object": lock.object, "mode": lock.mode, "basis": lock.basis} for lock in statement.locks],
-        "hazards": [{"code": h.code, "message": h.message, "safer": h.safer} for h in statement.hazards],
+        "hazards": [_hazard(hazard) for hazard in statement.hazards],
         "read_by": {"postgresql": statement.read_by.postgresql, "sqlglot": statement.read_by.sqlglot},
     }
 

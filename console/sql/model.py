@@ -22,11 +22,17 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """Something that can hurt: a stable code, why, and the safe form (may be empty)."""
+    """Something that can hurt: a stable code, why, and the safe form (may be empty).
+
+    ``level`` is ``hurts``, ``note`` or ``style`` (see hazards/rule.py); ``allowed`` is the reason for which the file
+    or the task accepts it, empty where nobody does.
+    """
 
     code: str
     message: str
     safer: str = ""
+    level: str = "hurts"
+    allowed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Statement:
     read_by: Readers
     tables: tuple[str, ...]
     blocks: str
+    accepted: tuple[Hazard, ...] = ()  # hazards that the file or the task allows, each with the reason
 
 
 @dataclass(frozen=True, slots=True)

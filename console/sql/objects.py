@@ -17,7 +17,20 @@ from console.sql.locks import (
     SHARE_ROW,
     SHARE_UPDATE,
 )
-from console.sql.nodes import beside, columns, definition, inner, option, plain_name, relation, strings, which, written
+from console.sql.nodes import (
+    beside,
+    columns,
+    definition,
+    expression,
+    inner,
+    option,
+    plain_name,
+    quoted,
+    relation,
+    strings,
+    which,
+    written,
+)
 from console.sql.queries import read_query, read_reads
 
 _ON_TABLE = frozenset({pb.OBJECT_TRIGGER, pb.OBJECT_RULE, pb.OBJECT_POLICY, pb.OBJECT_TABCONSTRAINT, pb.OBJECT_COLUMN})
@@ -48,6 +61,7 @@ def create_index(facts: Facts, stmt: Any) -> None:
     index = beside(table, index_name(stmt))
     facts.made.add(index)
     facts.known.index_table[index] = table
+    facts.known.index_columns[index] = tuple(inner(p).name for p in stmt.index_params)
     facts.costs(scan=True)
     if stmt.concurrent and stmt.if_not_exists:
         facts.warn(
@@ -256,8 +270,8 @@ def vacuum(facts: Facts, stmt: Any) -> None:
             facts.warn(
                 "VACUUM-FULL",
                 f"All of {name} is written again while reads and writes wait.",
-                f"VACUUM (ANALYZE) {columns(name.split('.')).replace(', ', '.') if names else ''};"
-                " and let the free space be used again.",
+                ("VACUUM (ANALYZE)" + (f" {columns(name.split('.')).replace(', ', '.')};" if names else ";"))
+                + " and let the free space be used again.",
             )
 
 
@@ -302,7 +316,22 @@ def alter_domain(facts: Facts, stmt: Any) -> None:
     facts.warn(
         "DOMAIN-CHECK-SCAN",
         f"Every table with a column of {name} is read in full while its writes wait.",
-        "ALTER DOMAIN ... ADD CONSTRAINT ... NOT VALID; then VALIDATE CONSTRAINT when nobody writes.",
+        _domain_form(stmt, name),
+    )
+
+
+def _domain_form(stmt: Any, name: str) -> str:
+    """The statements that check a domain's new condition for new values first."""
+    alter = f"ALTER DOMAIN {'.'.join(quoted(part) for part in name.split('.'))}"
+    if stmt.subtype == "O":
+        return f"{alter} ADD CONSTRAINT {stmt.name or 'there'} CHECK (VALUE IS NOT NULL) NOT VALID; then VALIDATE it."
+    if stmt.subtype == "V":
+        return "VALIDATE CONSTRAINT is the safe form already: run it when few write."
+    constraint = definition(stmt)
+    called = quoted(constraint.conname or f"{name.rsplit('.', 1)[-1]}_check")
+    return (
+        f"{alter} ADD CONSTRAINT {called} CHECK ({expression(constraint.raw_expr)}) NOT VALID;\n"
+        f"{alter} VALIDATE CONSTRAINT {called};"
     )
 
 
@@ -313,12 +342,12 @@ def alter_enum(facts: Facts, stmt: Any) -> None:
         advice.rename(facts, f"the value of {name}", stmt.old_val, stmt.new_val)
     elif not stmt.old_val and facts.group is not None:
         facts.warn(
-            "ENUM-VALUE",
-            f"The new value of {name} cannot be used before the transaction ends, and it can never be removed.",
-            "Put ALTER TYPE ... ADD VALUE in a transaction of its own.",
+            "ENUM-VALUE-IN-TRANSACTION",
+            f"The new value of {name} cannot be used before the transaction ends.",
+            "Put ALTER TYPE ... ADD VALUE before BEGIN, as a statement of its own.",
         )
-    elif not stmt.old_val and not facts.is_new(name):
-        facts.warn("ENUM-VALUE", f"A value added to {name} can never be removed.", "")
+    if not stmt.old_val and not facts.is_new(name):
+        facts.warn("ENUM-VALUE", f"The value {stmt.new_val} of {name} can never be removed.")
 
 
 def alter_type(facts: Facts, stmt: Any) -> None:

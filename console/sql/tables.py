@@ -7,10 +7,10 @@ from typing import Any
 from postgast import pg_query_pb2 as pb
 
 from console.sql import advice
-from console.sql.columns import checked_type, constraints, is_serial, of_type, steady
+from console.sql.columns import checked_type, constraints, is_serial, of_type, steady, type_text
 from console.sql.facts import Constraint, Facts
 from console.sql.locks import ACCESS_EXCLUSIVE, ACCESS_SHARE, SHARE_ROW, SHARE_UPDATE
-from console.sql.nodes import beside, expression, inner, plain_name, relation, strings
+from console.sql.nodes import beside, inner, relation, strings
 from console.sql.queries import read_query
 
 _INDEXED = (pb.CONSTR_PRIMARY, pb.CONSTR_UNIQUE)
@@ -41,6 +41,7 @@ def _define(facts: Facts, table: str, element: Any) -> None:
     else:
         found = constraints(element)
         _owned_sequence(facts, table, element)
+        facts.known.column_types[(table, element.colname)] = element.type_name
     for constraint in found:
         target = _references(facts, table, constraint) if constraint.contype == pb.CONSTR_FOREIGN else ""
         remember_constraint(facts, table, constraint, target)
@@ -72,7 +73,7 @@ def create_table(facts: Facts, stmt: Any) -> None:
             facts.warn(
                 "PARTITION-OF-LOCKS-PARENT",
                 f"Reads and writes of {name} wait while the partition is made; a DEFAULT partition is read in full.",
-                "Create the table alone (LIKE ... INCLUDING ALL) with a CHECK equal to its bounds, then ATTACH it.",
+                advice.partition_form(create, parent),
             )
 
 
@@ -90,7 +91,7 @@ def remember_constraint(facts: Facts, table: str, constraint: Any, references: s
     """Keep what later statements need to know of a constraint added here."""
     kinds = {pb.CONSTR_CHECK: "check", pb.CONSTR_FOREIGN: "foreign"}
     kind = kinds.get(constraint.contype, "other")
-    column = ""
+    column = next(iter(strings(constraint.keys)), "") if constraint.contype == pb.CONSTR_NOTNULL else ""
     if constraint.contype == pb.CONSTR_CHECK:
         test = inner(constraint.raw_expr)
         if isinstance(test, pb.NullTest) and test.nulltesttype == pb.IS_NOT_NULL:
@@ -171,7 +172,8 @@ def _column_values(facts: Facts, table: Any, column: Any, default: Any, hot: boo
     generated = of_type(column, pb.CONSTR_GENERATED)
     identity = of_type(column, pb.CONSTR_IDENTITY)
     required = of_type(column, pb.CONSTR_NOTNULL) is not None
-    written_type = _type_text(column)
+    written_type = type_text(column.type_name)
+    facts.known.column_types[(relation(table), column.colname)] = column.type_name
     if generated is not None and generated.generated_kind != "v":
         facts.costs(rewrite=True)
         if hot:
@@ -189,18 +191,16 @@ def _column_values(facts: Facts, table: Any, column: Any, default: Any, hot: boo
         facts.costs(rewrite=None if same is None else not same)
         domain = checked_type(column, facts)
         facts.costs(rewrite=domain)
+        if hot and same and domain is None:
+            advice.domain_column(facts, table, column, written_type)
         if hot and not same:
             advice.volatile_default(facts, table, column, written_type, same is False)
     else:
-        facts.costs(rewrite=checked_type(column, facts), scan=required and generated is None)
+        domain = checked_type(column, facts)
+        facts.costs(rewrite=domain, scan=required and generated is None)
+        if not required and generated is None:
+            facts.known.nullable.add((relation(table), column.colname))
+        if hot and domain is None and not required:
+            advice.domain_column(facts, table, column, written_type)
         if hot and required and generated is None:
             advice.required_column(facts, table, column, written_type)
-
-
-def _type_text(column: Any) -> str:
-    """The column's type as SQL text."""
-    cast = pb.Node()
-    cast.type_cast.arg.a_const.isnull = True
-    cast.type_cast.type_name.CopyFrom(column.type_name)
-    text = expression(cast)
-    return text.removeprefix("NULL::") if text.startswith("NULL::") else plain_name(strings(column.type_name.names))

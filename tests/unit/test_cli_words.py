@@ -220,6 +220,7 @@ def test_lint_prints_the_documented_json(capsys: pytest.CaptureFixture[str], tmp
     assert second["transactional"] is True
     assert {"object": "orders", "mode": "ACCESS EXCLUSIVE", "basis": "grammar"} in second["locks"]
     assert set(second["hazards"][0]) == {"code", "message", "safer"}
+    assert second["hazards"][0]["code"] == "VOLATILE-DEFAULT-REWRITE"
     assert set(second["read_by"]) == {"postgresql", "sqlglot"}
     assert first["hazards"] == []
 
@@ -320,3 +321,32 @@ def test_no_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         sentence = one_sentence(err)
         assert "No connection to PostgreSQL" in sentence
         assert "Nothing was changed. Check that the server runs" in sentence
+
+
+def test_lint_counts_what_hurts_and_shows_style_when_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.sql"
+    path.write_text("CREATE TABLE n (id int);\nALTER TABLE t ALTER x DROP NOT NULL;\n")
+    code, out, _ = said(capsys, "lint", "--format", "json", str(path))
+    first, second = json.loads(out)["statements"]
+    assert (code, first["hazards"]) == (0, [])
+    assert [(h["code"], h["level"]) for h in second["hazards"]] == [("DROP-NOT-NULL", "note")]
+    code, out, _ = said(capsys, "lint", "--style", str(path))
+    assert (code, "(style) PREFER-BIGINT" in out) == (0, True)
+    path.write_text("-- pgferry: allow TRUNCATE a cache\nTRUNCATE t;\n")
+    code, out, _ = said(capsys, "lint", str(path))
+    assert (code, "accepted TRUNCATE: a cache" in out) == (0, True)
+    path.write_text("-- pgferry: allow TRUNCATE\nTRUNCATE t;\n")
+    assert said(capsys, "lint", str(path))[0] == 1
+
+
+def test_lint_explains_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "lint", "--explain", "fk-not-valid")
+    assert code == 0
+    assert "NOT VALID" in out
+    assert "VALIDATE-IN-SAME-TRANSACTION" in said(capsys, "lint", "--explain")[1]
+    assert json.loads(said(capsys, "lint", "--explain", "--format", "json")[1])["rules"][0]["why"]
+    code, out, err = said(capsys, "lint", "--explain", "FK-NOT-VALLID")
+    assert (code, out) == (2, "")
+    assert "Did you mean FK-NOT-VALID?" in err
+    assert said(capsys, "lint", "--explain", "CASCADE", "x.sql")[0] == 2
+    assert said(capsys, "lint", "--format", "markdown", "x.sql")[0] == 2

@@ -62,14 +62,14 @@ ALTER TABLE t RENAME x TO y | ALTER TABLE | ACCESS EXCLUSIVE | no | no | RENAME-
 ALTER TABLE t RENAME TO u | ALTER TABLE | ACCESS EXCLUSIVE | no | no | RENAME-BREAKS-CLIENTS
 ALTER TABLE t RENAME CONSTRAINT k TO l | ALTER TABLE | ACCESS EXCLUSIVE | no | no |
 ALTER TABLE t SET SCHEMA s | ALTER TABLE | ACCESS EXCLUSIVE | no | no | RENAME-BREAKS-CLIENTS
-ALTER TABLE t DISABLE TRIGGER g | ALTER TABLE | SHARE ROW EXCLUSIVE | no | no |
+ALTER TABLE t DISABLE TRIGGER g | ALTER TABLE | SHARE ROW EXCLUSIVE | no | no | DISABLE-TRIGGER
 ALTER TABLE t ATTACH PARTITION u DEFAULT | ALTER TABLE | SHARE UPDATE EXCLUSIVE | no | ? | ATTACH-SCANS-PARTITION
 ALTER TABLE p ATTACH PARTITION t DEFAULT | ALTER TABLE | ACCESS EXCLUSIVE | no | ? | ATTACH-SCANS-PARTITION
 ALTER TABLE t DETACH PARTITION u | ALTER TABLE | ACCESS EXCLUSIVE | no | no | DETACH-NOT-CONCURRENT
 ALTER TABLE t DETACH PARTITION u CONCURRENTLY | ALTER TABLE | SHARE UPDATE EXCLUSIVE | no | no |
 ALTER TABLE t INHERIT u | ALTER TABLE | ACCESS EXCLUSIVE | no | no |
 DROP TABLE t | DROP TABLE | ACCESS EXCLUSIVE | no | no | DROP-TABLE
-DROP TRIGGER g ON t | DROP TRIGGER | ACCESS EXCLUSIVE | no | no |
+DROP TRIGGER g ON t | DROP TRIGGER | ACCESS EXCLUSIVE | no | no | DROP-OBJECT
 DROP INDEX i | DROP INDEX | - | no | no | DROP-INDEX-NOT-CONCURRENT
 DROP INDEX CONCURRENTLY i | DROP INDEX | - | no | no |
 TRUNCATE t | TRUNCATE TABLE | ACCESS EXCLUSIVE | no | no | TRUNCATE
@@ -101,7 +101,7 @@ DO $$ BEGIN EXECUTE 'x'; END $$ | DO | - | ? | ? | UNKNOWN-STATEMENT
 CALL f() | CALL | - | ? | ? | UNKNOWN-STATEMENT
 CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1 | CREATE FUNCTION | - | no | no |
 CREATE TYPE e AS ENUM ('a') | CREATE TYPE | - | no | no |
-ALTER TYPE e ADD VALUE 'b' | ALTER TYPE | - | no | no | ENUM-VALUE
+ALTER TYPE e ADD VALUE 'b' | ALTER TYPE | - | no | no |
 CREATE SCHEMA s | CREATE SCHEMA | - | no | no |
 CREATE EXTENSION pgcrypto | CREATE EXTENSION | - | no | no |
 SET lock_timeout = '1s' | SET | - | no | no |
@@ -117,14 +117,14 @@ def test_facts(case: str) -> None:
     assert s.kind == kind
     assert [lock.mode for lock in s.locks if lock.object == "t"] == ([] if mode == "-" else [mode])
     assert (s.rewrite, s.scan) == (ANSWER[rewrite], ANSWER[scan])
-    assert sorted(h.code for h in s.hazards) == sorted(codes.split())
+    assert sorted(h.code for h in s.hazards if h.level == "hurts") == sorted(codes.split())
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_table_made_before_has_no_hazard_but_what_is_unknown(case: str) -> None:
     sql = case.split("|")[0].strip()
     statement = read_file(sql, known_new=frozenset({"t", "u", "c", "e", "i", "p"}))[0]
-    assert {h.code for h in statement.hazards} <= {
+    assert {h.code for h in statement.hazards if h.level == "hurts"} <= {
         "UNKNOWN-STATEMENT",
         "IF-NOT-EXISTS-INDEX",
         "DROP-INDEX-NOT-CONCURRENT",

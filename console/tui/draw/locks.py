@@ -58,7 +58,8 @@ def lock_summary(statement: Statement, short: bool = False) -> Text:
         if not short:
             text.append_text(line((f" {name_of(lock.object)}", "dim")))
     unknown = not statement.read_by.postgresql or any(lock.basis == "assumed" for lock in statement.locks)
-    text.append(" !!" if statement.hazards else " ??" if unknown else "   ", "bad" if statement.hazards else "warn")
+    hurts = any(hazard.level == "hurts" for hazard in statement.hazards)
+    text.append(" !!" if hurts else " ??" if unknown else "   ", "bad" if hurts else "warn")
     return text
 
 

@@ -65,9 +65,12 @@ def facts_of(statement: Statement, width: int, sizes: Sequence[tuple[str, int, i
     """Everything known of a statement: hazards with their safe form, locks, who waits, rewrite and scan, sizes."""
     lines: list[Text] = []
     for hazard in statement.hazards:
-        lines += wrap(f"{hazard.code}: {hazard.message}", width - 8, "bad", limit=3)
-        if hazard.safer:
+        hurts = hazard.level == "hurts"
+        lines += wrap(f"{hazard.code}: {hazard.message}", width - 8, "bad" if hurts else "warn", limit=3)
+        if hazard.safer and hurts:
             lines += wrap(f"safer: {hazard.safer}", width - 8, "ok", limit=3)
+    for hazard in statement.accepted:
+        lines += wrap(f"accepted {hazard.code}: {hazard.allowed}", width - 8, "dim", limit=2)
     known = {name_of(table): f"{numbers.short(rows)} rows, {numbers.size(size)}" for table, rows, size in sizes}
     lines += [lock_line(lock, known.pop(name_of(lock.object), "")) for lock in statement.locks[:6]]
     if statement.blocks:
