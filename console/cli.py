@@ -133,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", "print the plan: statements, locks, hazards, ways back")
     plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
+    plan.add_argument("--diff", action="store_true", help="only how it differs from what was begun, else approved")
     formats(plan, "markdown")
+
+    _approve_words(add("approve", "record that you approve exactly these files, or where the approval stands"), formats)
 
     _lint(add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False))
 
@@ -167,6 +170,27 @@ def _do_lint(args: argparse.Namespace) -> int:
     if args.format == "markdown":
         raise UsageError("--format markdown is for --explain.", do="Use --format text or json.")
     return lint(LintWanted(tuple(args.files), args.pg, args.style, args.format))
+
+
+def _approve_words(made: argparse.ArgumentParser, formats: Callable[[argparse.ArgumentParser], None]) -> None:
+    """The words of ``approve``."""
+    made.add_argument("--comment", default="", metavar="TEXT", help="kept with it")
+    made.add_argument("--withdraw", action="store_true", help="take your approval back")
+    made.add_argument("--sha256", default="", metavar="DIGITS", help="only if the plan's digest begins so")
+    made.add_argument("--file", action="store_true", help="in approvals.jsonl beside the plan, not in the journal")
+    made.add_argument("--check", action="store_true", help="only say where it stands; exit code 5 if not approved")
+    made.add_argument("--grant", default="", metavar="ROLE", help="let a role record approvals in the journal")
+    formats(made)
+
+
+def _approve(settings: Settings, args: argparse.Namespace) -> int:
+    from console.commands.approve import Wish, approve
+
+    words = [name for name in ("withdraw", "check", "grant") if getattr(args, name)]
+    if len(words) > 1:
+        raise UsageError(f"--{words[0]} and --{words[1]} do not go together.")
+    wish = Wish(args.comment, args.withdraw, args.sha256, args.file, args.check, args.grant, args.format)
+    return approve(settings, wish)
 
 
 def _rows(check: argparse.ArgumentParser) -> None:
@@ -242,10 +266,16 @@ def _dispatch(args: argparse.Namespace) -> int:
     match args.command:
         case "lint":
             return _do_lint(args)
+        case "approve":
+            return _approve(settings, args)
         case "new-down":
             from console.commands.read_sql import new_down
 
             return new_down(args.file)
+        case "plan" if args.diff:
+            from console.commands.plan_diff import plan_diff
+
+            return plan_diff(settings, args.format, with_database=args.database or bool(args.dsn))
         case "plan":
             from console.commands.read_sql import show_plan
 
@@ -308,6 +338,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(args)
     except FerryError as error:
+        if error.detail:
+            print(plain(error.detail, keep_newlines=True), file=sys.stderr)
         print(f"pgferry: {plain(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

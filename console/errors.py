@@ -19,6 +19,7 @@ class FerryError(Exception):
     """Base of every error shown to the user as one sentence, never as a traceback."""
 
     exit_code = 1
+    detail = ""  # more lines that show it, for instance a difference; printed above the sentence
 
     def __init__(self, what: str, *, state: str = "", do: str = "") -> None:
         self.what = what

@@ -265,7 +265,7 @@ def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: 
     if offline:
         world = PaperWorld(plan, settings.operator)
     else:
-        world = _answering(JournalWorld(settings, plan, control=not dry_run))
+        world = _answering(JournalWorld(settings, plan, control=not dry_run, reviewing=dry_run))
     return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
 
 

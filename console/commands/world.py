@@ -20,10 +20,11 @@ from console.engine import rollback
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
-from console.journal import commands, events, lease, read, runs, schema, steps, traffic
+from console.journal import admission, approvals, commands, events, lease, read, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
+from console.plan.approval import Person, Standing, Wanted
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
 from console.tui.ports import Receipt
@@ -31,6 +32,7 @@ from console.tui.ports import Receipt
 T = TypeVar("T")
 ANSWER_SECONDS = 20.0
 DEMO_PATIENCE_SECONDS = 5.0  # the demo's server goes with the demo: its runner must not wait for it
+HIDDEN_RUN = "The journal of this database cannot be read by this role: whether a run was begun is not known."
 STARTS = 3  # runners that may end without an answer to a command before it is withdrawn
 
 
@@ -38,12 +40,20 @@ class JournalWorld:
     """One database, one plan, the newest run of it (or the one with ``run_id``). Safe to call from several threads."""
 
     def __init__(
-        self, settings: Settings, plan: Plan | None, *, control: bool = True, run_id: int | None = None
+        self,
+        settings: Settings,
+        plan: Plan | None,
+        *,
+        control: bool = True,
+        run_id: int | None = None,
+        reviewing: bool = False,
     ) -> None:
+        """``reviewing``: the plan is to be read, whether or not the journal may be."""
         self._settings = settings
         self._plan = plan
         self._control = control and plan is not None
         self._run_id = run_id
+        self._reviewing = reviewing
         self._tally = traffic.Tally()
         self._conn: Conn | None = None
         self._listener: Conn | None = None
@@ -91,10 +101,14 @@ class JournalWorld:
                 raise FerryError(f"The server answered with an error: {str(error).splitlines()[0]}.") from None
 
     def _find_run(self, conn: Conn) -> int | None:
-        if self._run_id is None and schema.installed(conn):
+        if self._run_id is None and schema.installed(conn) and not self._hidden(conn):
             row = runs.latest(conn, self._plan.id if self._plan else None)
             self._run_id = row.id if row else None
         return self._run_id
+
+    def _hidden(self, conn: Conn) -> bool:
+        """Whether there is a journal that a reviewer's role may not read: the plan can be read all the same."""
+        return self._reviewing and schema.installed(conn) and not schema.readable(conn)
 
     def state(self) -> RunState:
         """The state of the run now; before the first start, every task pending."""
@@ -106,11 +120,28 @@ class JournalWorld:
         if run_id is None:
             if self._plan is None:
                 raise PlanError("No run of pgferry is known in this database.", do="Start one: pgferry run --plan DIR.")
-            return read.fresh_state(conn, self._plan, environment=environment, operator=self._settings.operator)
+            state = read.fresh_state(conn, self._plan, environment=environment, operator=self._settings.operator)
+            hidden = self._hidden(conn)
+            return replace(state, approval=self._approval(conn, None), error=HIDDEN_RUN if hidden else "")
         try:
-            return read.run_state(conn, run_id, environment=environment, tally=self._tally)
+            state = read.run_state(conn, run_id, environment=environment, tally=self._tally)
         except KeyError:
             raise UsageError(f"There is no run {run_id} in this database.") from None
+        return replace(state, approval=self._approval(conn, state))
+
+    def _approval(self, conn: Conn, state: RunState | None) -> Standing | None:
+        """Where the plan's approval stands: of the files here, else of those that the run began with."""
+        if self._plan is not None:
+            wanted = Wanted.of(self._plan)
+        elif state is not None:
+            wanted = Wanted(state.plan_id, state.plan_sha256)
+        else:
+            return None
+        if self._control:
+            operator: Person | None = approvals.person(conn, self._settings.operator)
+        else:  # a reviewer looks; the one whose own does not count is whoever began the run
+            operator = Person(state.operator) if state is not None else None
+        return admission.read_standing(conn, wanted, self._plan, operator)
 
     def audited(self) -> RunState:
         """The state of the run with its chain of events looked at: too dear for every glance."""
@@ -218,6 +249,8 @@ class JournalWorld:
     def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
         assert self._plan is not None
         run_id = self._find_run(conn)
+        if verb is Verb.START:
+            self._refuse_unapproved(conn, run_id)
         if run_id is None:
             if verb is not Verb.START:
                 raise Refused("Nothing was started yet.", do="Start the run first.")
@@ -232,13 +265,16 @@ class JournalWorld:
             run_id = self._begin(conn, self._plan)
             row = runs.get(conn, run_id)
         assert row is not None
-        if row.plan_sha256 != self._plan.sha256:
-            raise PlanError(
-                f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {self._plan.sha256[:12]}).",
-                state="Nothing was changed.",
-                do="Restore the reviewed files, or roll back with them first.",
-            )
+        admission.refuse_other_plan(conn, self._plan, row)
         return commands.send(conn, run_id, verb, args, actor=self._settings.operator)
+
+    def _refuse_unapproved(self, conn: Conn, run_id: int | None) -> None:
+        """Before anything is written: a plan that changed is told as such first, then what approvals it lacks."""
+        assert self._plan is not None
+        row = runs.get(conn, run_id) if run_id is not None else None
+        if row is not None and row.status is not RunStatus.ROLLED_BACK:
+            admission.refuse_other_plan(conn, self._plan, row)
+        admission.refuse_unapproved(conn, self._plan, approvals.person(conn, self._settings.operator))
 
     def _begin(self, conn: Conn, plan: Plan) -> int:
         """A new run of the plan. Raises ConnectionFailed on a server the plan is not for."""
@@ -342,7 +378,8 @@ class PaperWorld:
     def state(self) -> RunState:
         """Every task pending, on no server."""
         target = Target("(no database)", "", 0, str(self._plan.server_max), "", "DRY RUN")
-        return read.paper_state(self._plan, target, datetime.now(UTC), self._operator)
+        stands = admission.read_standing(None, Wanted.of(self._plan), self._plan)
+        return replace(read.paper_state(self._plan, target, datetime.now(UTC), self._operator), approval=stands)
 
     def wait(self, seconds: float) -> None:
         """Nothing ever changes."""

@@ -14,11 +14,12 @@ from console.engine import rollback
 from console.engine.interrupt import signal
 from console.engine.session import Session, is_lost
 from console.errors import FerryError, LeaseLost, Refused, UsageError
-from console.journal import commands, events, lease, runs
+from console.journal import admission, approvals, commands, events, lease, runs
 from console.journal.commands import Command
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus, Verb
 from console.plan import settings
+from console.plan.approval import Standing, Wanted, brief
 from console.plan.model import Kind
 from console.plan.order import until
 from console.text import plain
@@ -138,8 +139,9 @@ class Control:
             raise Refused("The run is rolling back.", do="Wait until it is done, or pause it first.")
         if tasks and tasks[-1].kind is Kind.PURGE:
             raise Refused(f"{target} destroys data.", do="Ask for the purge itself and type the database's name.")
+        stands = self._admit(command)
         runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, until=target, back_to="")
-        return f"run until {target}"
+        return f"run until {target}" + (f", {brief(stands)}" if stands.counted else "")
 
     def _pause(self, command: Command) -> str:
         at_work = (RunStatus.RUNNING, RunStatus.ROLLING_BACK, RunStatus.PAUSING)
@@ -156,9 +158,25 @@ class Control:
     def _resume(self, command: Command) -> str:
         row = runs.get(self.conn, self.session.run_id)
         assert row is not None
+        if row.status is RunStatus.NEW:
+            self._admit(command)
         status = RunStatus.ROLLING_BACK if row.back_to else RunStatus.RUNNING
         runs.set_goal(self.conn, self.session.run_id, status)
-        return f"resume: {'roll back to ' + row.back_to if row.back_to else 'run until ' + row.until}"
+        goal = "roll back to " + row.back_to if row.back_to else "run until " + row.until
+        return f"resume: {goal}{self._withdrawn(row)}"
+
+    def _admit(self, command: Command) -> Standing:
+        """Where the plan's approval stands for whoever sent the command. Raises Refused where it is not enough."""
+        return admission.refuse_unapproved(self.conn, self.session.plan, approvals.person(self.conn, command.actor))
+
+    def _withdrawn(self, row: runs.RunRow) -> str:
+        """Said where approvals that the run began with were withdrawn: what was begun goes on all the same."""
+        plan = self.session.plan
+        if not plan.approvals or row.back_to:
+            return ""
+        operator = approvals.person(self.conn, row.operator)
+        stands = admission.read_standing(self.conn, Wanted.of(plan), plan, operator)
+        return "" if stands.enough else f"; the run keeps the approval it began with, now it has {brief(stands)}"
 
     def _speed(self, command: Command) -> str:
         unknown = set(command.args) - set(settings.KEYS)
@@ -190,6 +208,8 @@ class Control:
         row = runs.tasks(self.conn, self.session.run_id).get(task_id)
         if row is None or self.session.plan.task(task_id).kind is not Kind.GATE:
             raise UsageError(f"{task_id or '(no task)'} is not a gate.")
+        if self._status() is RunStatus.NEW:
+            self._admit(command)
         runs.task_note(self.conn, self.session.run_id, task_id, f"confirmed by {command.actor}")
         runs.task_status(self.conn, self.session.run_id, task_id, TaskStatus.PENDING)
         runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING)
@@ -218,5 +238,6 @@ class Control:
             raise UsageError(f"{task_id or '(no task)'} is not a purge.")
         if command.args.get("typed") != database:
             raise Refused("Purging destroys data.", state="Nothing was changed.", do=f"Type {database} to confirm.")
+        self._admit(command)
         runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, until=task_id, back_to="")
         return f"purge {task_id}, confirmed by typing {database}"

@@ -17,8 +17,8 @@ from console.engine.facts import mapping_facts
 from console.engine.pace import Pace
 from console.engine.session import LOST, Session, Wishes, is_lost
 from console.engine.workers import MOST_WORKERS, Crew, Ground, Orders
-from console.errors import PlanError, Refused, Stopped
-from console.journal import chunks, hands, lease, runs, schema
+from console.errors import Refused, Stopped
+from console.journal import admission, chunks, hands, lease, runs, schema
 from console.journal.chunks import Copy
 from console.journal.connect import Conn, connect
 from console.journal.hands import Hand
@@ -59,12 +59,7 @@ def _find(conn: Conn, plan: Plan) -> tuple[Copy, Fence]:
             state="Nothing was changed.",
             do="Start the run on one host first; join it while it copies.",
         )
-    if row.plan_sha256 != plan.sha256:
-        raise PlanError(
-            f"Run {row.id} is of other files (its plan is {row.plan_sha256[:12]}, this one is {plan.sha256[:12]}).",
-            state="Nothing was changed.",
-            do="Use the files with which the run was started.",
-        )
+    admission.refuse_other_plan(conn, plan, row)
     fence = conn.execute("SELECT fence FROM pgferry.run WHERE id = %s", (row.id,)).fetchone()
     assert fence is not None
     return copy, Fence(row.id, fence[0])

@@ -18,7 +18,7 @@ from console.engine.control import Control
 from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, in_words, is_lost
 from console.engine.watch import Watcher, forget_waits
 from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
-from console.journal import commands, events, lease, runs, steps
+from console.journal import admission, commands, events, lease, runs, steps
 from console.journal.connect import Conn, connect
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RunStatus, TaskStatus
@@ -283,12 +283,7 @@ def _refuse_other_plan(conn: Conn, plan: Plan, run_id: int) -> None:
     row = runs.get(conn, run_id)
     if row is None:
         raise PlanError(f"There is no run {run_id} in this database.")
-    if row.plan_sha256 != plan.sha256:
-        raise PlanError(
-            f"The plan changed since run {run_id} began (was {row.plan_sha256[:12]}, is {plan.sha256[:12]}).",
-            state="Nothing was changed.",
-            do="Restore the reviewed files, or roll back with them and start a new run.",
-        )
+    admission.refuse_other_plan(conn, plan, row)
 
 
 def _part(session: Session, conn: Conn) -> tuple[Conn, bool]:

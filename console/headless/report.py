@@ -17,6 +17,7 @@ from console.headless.words import (
     to_json,
 )
 from console.journal.state import Audit, CheckState, Latency, LockWait, Progress, RunState, TaskState, TaskStatus
+from console.plan.approval import sentences
 
 Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
@@ -124,6 +125,8 @@ def _head(state: RunState) -> list[tuple[str, str]]:
         ("tasks", f"{done_tasks(state)} of {len(state.tasks)} completed"),
         ("leads", ", ".join(f"{mapping}: {shape}" for mapping, shape in state.leads) or "-"),
     ]
+    if state.approval is not None and (state.approval.needed or state.approval.counted or state.approval.withdrawn):
+        entries += [("approval" if not place else "", fact) for place, fact in enumerate(sentences(state.approval))]
     if state.audit is not None:
         entries.append(("audit", _audit_words(state.audit)))
     return [*entries, ("error", state.error)] if state.error else entries

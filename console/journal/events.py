@@ -12,12 +12,12 @@ from console.journal.state import Audit
 CHANNEL = "pgferry"
 
 # The run's row is the head of the chain: locking it orders writers without any waiting advisory lock.
-_APPEND = """
+APPEND_AS = """
 WITH head AS (
-    SELECT id, event_hash FROM pgferry.run WHERE id = %(run)s FOR NO KEY UPDATE
+    SELECT id, event_hash FROM pgferry.run WHERE id = {run} FOR NO KEY UPDATE
 ), new AS (
-    SELECT head.id AS run_id, head.event_hash AS prev, clock_timestamp() AS at, %(actor)s::text AS actor,
-           %(kind)s::text AS kind, %(task)s::text AS task_id, %(text)s::text AS text, %(data)s::jsonb AS data
+    SELECT head.id AS run_id, head.event_hash AS prev, clock_timestamp() AS at, {actor}::text AS actor,
+           {kind}::text AS kind, {task}::text AS task_id, {text}::text AS text, {data}::jsonb AS data
     FROM head
 ), ins AS (
     INSERT INTO pgferry.event (run_id, at, actor, kind, task_id, text, data, prev_hash, hash)
@@ -28,6 +28,7 @@ WITH head AS (
 )
 UPDATE pgferry.run SET event_hash = ins.hash FROM ins WHERE run.id = ins.run_id
 """
+_APPEND = APPEND_AS.format(**{name: f"%({name})s" for name in ("run", "actor", "kind", "task", "text", "data")})
 
 
 def append(conn: Conn, run_id: int, kind: str, text: str, *, actor: str, task_id: str = "", **data: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from console.journal import lease
+from console.journal import approvals, lease
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus
 from console.plan.model import Plan, Task
@@ -65,6 +65,7 @@ def create(conn: Conn, plan: Plan, operator: str) -> int:
                     for position, task in enumerate(plan.tasks)
                 ],
             )  # fmt: skip
+        approvals.keep_plan(conn, plan)
     return run_id
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from console.errors import ConnectionFailed, Refused
+from console.journal import approval_ddl
 from console.journal.connect import Conn
 
 VERSION = 2  # grows with every change of the DDL below; kept as the schema's comment
@@ -287,13 +288,35 @@ def installed(conn: Conn) -> bool:
     return version(conn) is not None
 
 
-def version(conn: Conn) -> int | None:
-    """The version of the journal in this database, None when there is none."""
+def readable(conn: Conn) -> bool:
+    """Whether the journal exists and this role may read its runs."""
+    return installed(conn) and may_select(conn, "run")
+
+
+def may_select(conn: Conn, table: str) -> bool:
+    """Whether a table of the journal exists and this role may read it."""
     row = conn.execute(
-        "SELECT coalesce(substring(obj_description(n.oid, 'pg_namespace') FROM 'version (\\d+)')::int, 0)"
-        " FROM pg_namespace n WHERE nspname = 'pgferry' AND to_regclass('pgferry.app_window') IS NOT NULL"
+        f"SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') {_TABLE}", (table,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def version(conn: Conn) -> int | None:
+    """The version of the journal in this database, None when there is none. Any role may ask."""
+    row = conn.execute(
+        "SELECT coalesce(substring(obj_description(n.oid, 'pg_namespace') FROM 'version (\\d+)')::int, 0)" + _TABLE,
+        ("app_window",),
     ).fetchone()
     return int(row[0]) if row else None
+
+
+def _complete(conn: Conn) -> bool:
+    """Whether a journal of this version has the tables that came last."""
+    return conn.execute(f"SELECT 1 {_TABLE}", ("plan_version",)).fetchone() is not None
+
+
+# From the catalogue, which every role may read, not by name, which needs USAGE on the schema.
+_TABLE = " FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = %s WHERE n.nspname = 'pgferry'"
 
 
 def install(conn: Conn) -> None:
@@ -302,7 +325,7 @@ def install(conn: Conn) -> None:
     Raises ConnectionFailed without the privilege, Refused when a newer pgferry made it.
     """
     found = version(conn)
-    if found == VERSION:
+    if found == VERSION and _complete(conn):
         return
     if found is not None and found > VERSION:
         raise Refused(
@@ -315,6 +338,8 @@ def install(conn: Conn) -> None:
             conn.execute(_DDL)
             conn.execute(NOTE_REJECT)
             conn.execute(_LATER)
+            conn.execute(approval_ddl.TABLES)
+            conn.execute(approval_ddl.FUNCTIONS)
             conn.execute(f"COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version {VERSION}'")
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConnectionFailed(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from console.plan.approval import Standing
+
 
 class RunStatus(StrEnum):
     """Where a run stands."""
@@ -347,6 +349,7 @@ class RunState:
     rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows
     comparisons: tuple[ComparisonState, ...] = ()  # the newest of each mapping
     audit: Audit | None = None  # None: not looked at
+    approval: Standing | None = None  # of the plan, None: not looked at
 
     @property
     def current(self) -> TaskState | None:

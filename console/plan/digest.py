@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from console.plan.model import SourceFile
+from console.plan.model import Plan, SourceFile
 
 _HEAD = b"pgferry plan digest 1\n"
 
@@ -20,3 +20,13 @@ def plan_sha256(files: Iterable[SourceFile]) -> str:
         name = path.encode("utf-8")
         digest.update(b"%d:%s %s\n" % (len(name), name, content.encode("ascii")))
     return digest.hexdigest()
+
+
+def layout_said(layout: str) -> SourceFile:
+    """How the files are read, as one more file: the same files in another layout are another plan."""
+    return SourceFile("(layout)", layout, hashlib.sha256(layout.encode()).hexdigest())
+
+
+def digested(plan: Plan) -> tuple[SourceFile, ...]:
+    """Everything that the plan's digest covers."""
+    return (*plan.files, layout_said(plan.layout)) if plan.layout else plan.files

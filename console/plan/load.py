@@ -92,6 +92,7 @@ class _Loader:
             demo=demo,
             files=files,
             sha256=plan_sha256(files),
+            approvals=data.get("approvals", 0),
         )
 
     def _servers(self) -> tuple[int, int]:

@@ -295,7 +295,7 @@ class Plan:
     """A whole plan. ``sha256`` covers every file it uses, by path and content.
 
     ``layout`` names the tool whose migrations the directory holds, empty for a plan.toml; ``notes`` say how they
-    are read; ``project`` is the name under which that tool keeps them.
+    are read; ``project`` is the name under which that tool keeps them. ``approvals`` people must approve it before it starts.
     """
 
     id: str
@@ -315,6 +315,7 @@ class Plan:
     layout: str = ""
     project: str = ""
     notes: tuple[str, ...] = ()
+    approvals: int = 0
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -54,6 +54,13 @@ _PLAN = (
     Key("format", Type.WHOLE, "Version of this format; 1.", required=True),
     Key("id", Type.ID, "Name of the plan; a run in the database belongs to it.", required=True),
     Key("title", Type.TEXT, "The plan in one line.", required=True),
+    Key(
+        "approvals",
+        Type.WHOLE,
+        "People who must approve exactly these files, the operator not counted; default 0.",
+        least=0,
+        most=20,
+    ),
     Key("server", Type.TABLE, "Major versions of PostgreSQL the plan is for.", of="server"),
     Key("defaults", Type.TABLE, "What holds where a task says nothing else.", of="defaults"),
     Key("paths", Type.TABLE, "Where the plan's other files are, relative to the plan directory.", of="paths"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from console.errors import PlanError
-from console.plan.digest import plan_sha256
+from console.plan.digest import layout_said, plan_sha256
 from console.plan.formats.base import Folder, Ids, Layout, Migration, Reading
 from console.plan.formats.detect import detect
 from console.plan.model import Check, Doc, Kind, Phase, Plan, Severity, SourceFile, Task
@@ -56,9 +55,8 @@ def _plan(folder: Folder, layout: Layout, reading: Reading) -> Plan:
 
 
 def _digest(layout: Layout, files: tuple[SourceFile, ...]) -> str:
-    """Of the files, and of how they are read: the same files in another layout are another plan."""
-    said = SourceFile("(layout)", layout.name, hashlib.sha256(layout.name.encode()).hexdigest())
-    return plan_sha256((*files, said))
+    """Of the files, and of how they are read."""
+    return plan_sha256((*files, layout_said(layout.name)))
 
 
 def _task(migration: Migration, phase: str) -> Task:
