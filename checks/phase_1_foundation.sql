@@ -202,3 +202,17 @@ SELECT c.relname AS table_name, greatest(c.reltuples, 0)::bigint AS estimated_ro
 FROM pg_class c
 WHERE c.relname IN ('book_ticker_snapshots', 'trades') AND c.relkind IN ('r', 'p')
 ORDER BY c.relname;
+
+-- check: ticker_names_unambiguous
+-- title: No legacy spelling of a ticker's pair stands for two symbols, and each symbol has one canonical spelling
+-- phase: 1
+-- severity: error
+-- kind: unambiguous mapping
+-- mapping: book_ticker
+
+-- check: trade_names_unambiguous
+-- title: No legacy spelling of a trade's pair stands for two symbols, and each symbol has one canonical spelling
+-- phase: 1
+-- severity: error
+-- kind: unambiguous mapping
+-- mapping: trades

@@ -1,4 +1,6 @@
 -- The latest ticker of every symbol: one index probe a symbol, however many rows there are.
+-- BETWEEN and ORDER BY symbol_id are no mistake: with "=" the planner may walk the primary key backwards in time, which
+-- finds a busy symbol at once and reads the whole table for one that has no rows.
 
 CREATE VIEW latest_book_ticker AS
 SELECT
@@ -9,7 +11,7 @@ FROM symbols s
 JOIN exchanges e ON e.id = s.exchange_id
 CROSS JOIN LATERAL (
     SELECT * FROM book_ticker_snapshots_v2 b
-    WHERE b.symbol_id = s.id
-    ORDER BY b."timestamp" DESC
+    WHERE b.symbol_id BETWEEN s.id AND s.id
+    ORDER BY b.symbol_id, b."timestamp" DESC
     LIMIT 1
 ) AS t;

@@ -9,7 +9,8 @@ LANGUAGE sql STABLE ROWS 1 AS $$
     FROM exchanges e
     JOIN symbols s ON s.exchange_id = e.id
     CROSS JOIN LATERAL (
-        SELECT * FROM book_ticker_snapshots_v2 b WHERE b.symbol_id = s.id ORDER BY b."timestamp" DESC LIMIT 1
+        SELECT * FROM book_ticker_snapshots_v2 b WHERE b.symbol_id BETWEEN s.id AND s.id
+        ORDER BY b.symbol_id, b."timestamp" DESC LIMIT 1
     ) AS t
     WHERE e.enum_value = p_exchange AND s.base_asset = p_base AND s.quote_asset = p_quote
 $$;

@@ -298,13 +298,20 @@ def _uses_index(conn: Conn, spec: UsesIndex, query: str) -> Found:
     touched = [
         node for node in _nodes(answer[0][0]["Plan"]) if (node.get("Schema"), node.get("Relation Name")) in names
     ]
-    scans = [node for node in touched if "Index" not in node["Node Type"] and node["Node Type"] != "Bitmap Heap Scan"]
+    others = [node for node in touched if not _by_index(node, spec.index)]
     if small:
         conn.execute("SET LOCAL enable_seqscan = on")
     if not touched:
         return Found(False, f"the plan does not read {spec.table}")
     words = ", ".join(sorted({str(node.get("Index Name", node["Node Type"])) for node in touched}))
-    return Found(not scans, words + (" (few rows: tried without sequential scans)" if small else ""))
+    return Found(not others, words + (" (few rows: tried without sequential scans)" if small else ""))
+
+
+def _by_index(node: dict[str, Any], index: str) -> bool:
+    """Whether a node of a plan reads by an index (the named one); the heap's part of a bitmap scan does."""
+    if node["Node Type"] == "Bitmap Heap Scan":
+        return True
+    return "Index Name" in node and (not index or node["Index Name"] == index)
 
 
 def _family(conn: Conn, oid: int) -> set[tuple[str, str]]:

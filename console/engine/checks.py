@@ -191,7 +191,7 @@ def run_program(session: Session, check: Check) -> list[Result]:
             found = json.loads(line)
             results.append(
                 Result(
-                    f"{check.id}.{found['id']}", plain(found.get("title", check.title)), check.severity, bool(found["ok"]),
+                    _full_id(check, str(found["id"])), plain(found.get("title", check.title)), check.severity, bool(found["ok"]),
                     plain(str(found.get("expected", ""))), plain(str(found.get("actual", ""))), ms,
                     tuple({str(k): _text(v) for k, v in row.items()} for row in found.get("rows", [])[:SAMPLES]),
                 )
@@ -202,6 +202,11 @@ def run_program(session: Session, check: Check) -> list[Result]:
         last = plain(done.stderr.strip().splitlines()[-1]) if done.stderr.strip() else "it printed nothing"
         results.append(_program_failed(check, f"exit code {done.returncode}: {last}", start))
     return results
+
+
+def _full_id(check: Check, found: str) -> str:
+    """A result's id begins with its check's, whether the program writes it or not."""
+    return found if found == check.id or found.startswith(f"{check.id}.") else f"{check.id}.{found}"
 
 
 def _program_failed(check: Check, actual: str, start: float) -> Result:

@@ -118,12 +118,13 @@ class FreshStatistics:
 
 @dataclass(frozen=True, slots=True)
 class UsesIndex:
-    """The planner reads ``table`` in the check's query by an index."""
+    """The planner reads ``table`` in the check's query by an index: by this one, where it is named."""
 
     table: TableName
+    index: str
 
     def __str__(self) -> str:
-        return f"{self.table} read by an index"
+        return f"{self.table} read by {self.index or 'an index'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,9 @@ KINDS: dict[str, KindOfCheck] = {
     "fresh statistics": KindOfCheck(
         ("tables", "percent"), lambda s: FreshStatistics(s.tables(), s.number("percent", 20, 0, 100))
     ),
-    "uses index": KindOfCheck(("table",), lambda s: UsesIndex(s.table("table")), query=True),
+    "uses index": KindOfCheck(
+        ("table", "index"), lambda s: UsesIndex(s.table("table"), s.optional("index")), query=True
+    ),
     "latency": KindOfCheck(
         ("rounds", "percentile", "budget_ms", "record", "baseline", "beside", "tolerance_percent", "slack_ms"),
         _latency,

@@ -50,8 +50,9 @@ WITH RECURSIVE pairs AS (
         SELECT b.exchange, b.symbol_base AS base_asset, b.symbol_quote AS quote_asset, b."timestamp",
                b.bid_price, b.bid_qty, b.ask_price, b.ask_qty, b.sequence_number, b.update_type, b.id, b.created_at
         FROM book_ticker_snapshots b
-        WHERE b.exchange = p.exchange AND b.symbol_base = p.symbol_base AND b.symbol_quote = p.symbol_quote
-        ORDER BY b."timestamp" DESC LIMIT 1) AS t
+        WHERE (b.exchange, b.symbol_base, b.symbol_quote) BETWEEN (p.exchange, p.symbol_base, p.symbol_quote)
+            AND (p.exchange, p.symbol_base, p.symbol_quote)
+        ORDER BY b.exchange, b.symbol_base, b.symbol_quote, b."timestamp" DESC LIMIT 1) AS t
 )"""
 _LATEST_NORMALISED: LiteralString = """
 WITH latest AS (SELECT * FROM latest_book_ticker)"""
@@ -90,8 +91,9 @@ def _names(names: Sequence[str]) -> sql.Composed:
 
 @dataclass(frozen=True, slots=True)
 class _Statements:
-    """The statements on one table."""
+    """The statements on one table. ``kinds``: the types of the columns that an insert names."""
 
+    kinds: tuple[str, ...]
     insert: bytes
     insert_many: bytes
     copy: bytes
@@ -121,21 +123,35 @@ def _insert(table: str, columns: Sequence[str]) -> sql.Composed:
     return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), _names(columns), values)
 
 
+def _latest_of_pair(keys: Sequence[str]) -> sql.Composed:
+    """The pair's newest row by the index that begins with the pair, and by no other.
+
+    With ``=`` and the order of time alone, the planner may walk the primary key backwards: it finds a busy pair at once
+    and reads the whole table for one without rows (10 s for 10,000 symbols over 50,000 rows, measured).
+    """
+    one = sql.SQL("({})").format(sql.SQL(", ").join([sql.SQL("%s")] * len(keys)))
+    return sql.SQL('({}) BETWEEN {} AND {} ORDER BY {}, "timestamp" DESC LIMIT 1').format(
+        _names(keys), one, one, _names(keys)
+    )
+
+
 def _statements(table: str, key: Columns, content: Columns) -> _Statements:
     typed = [("timestamp", "timestamptz"), *key, *content]
     columns, name = [name for name, _ in typed], sql.Identifier(table)
     arrays = sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.Identifier(kind)) for _, kind in typed)
     select = sql.SQL("SELECT {} FROM {} WHERE ").format(_names([*columns, "id", "created_at"]), name)
-    of_pair = select + _of_pair([name for name, _ in key])
+    keys = [name for name, _ in key]
+    of_pair = select + _of_pair(keys)
     newest = sql.SQL(' ORDER BY "timestamp" DESC LIMIT ')
     since = sql.SQL(' AND "timestamp" > now() - make_interval(mins => %s)')
     return _Statements(
+        kinds=tuple(kind for _, kind in typed),
         insert=_bytes(_insert(table, columns)),
         insert_many=_bytes(
             sql.SQL("INSERT INTO {} ({}) SELECT * FROM unnest({})").format(name, _names(columns), arrays)
         ),
         copy=_bytes(sql.SQL("COPY {} ({}) FROM STDIN").format(name, _names(columns))),
-        latest=_bytes(of_pair + newest + sql.SQL("1")),
+        latest=_bytes(select + _latest_of_pair(keys)),
         recent=_bytes(of_pair + since + newest + sql.SQL("%s")),
         between=_bytes(select + sql.SQL('"timestamp" BETWEEN %s AND %s ORDER BY "timestamp"')),
     )
@@ -172,7 +188,7 @@ class Form:
 
     def insert_many(self, rows: Sequence[Row]) -> Call[None]:
         """Store rows (at least one, from ``ticker_values``) with one statement: all or none."""
-        return Call(self.tickers.insert_many, _columns(rows), nothing)
+        return Call(self.tickers.insert_many, _arrays(rows, self.tickers.kinds), nothing)
 
     def upsert(self, key: Row, ticker: LegacyBookTicker) -> Call[None]:
         """Store one ticker, or replace the one of the same instant and pair."""
@@ -194,7 +210,7 @@ class Form:
         def read(answer: Answer) -> LegacyBookTicker | None:
             return self.ticker(answer.rows[0], pair) if answer.rows else None
 
-        return Call(self.tickers.latest, key, read)
+        return Call(self.tickers.latest, (*key, *key), read)
 
     def recent(self, key: Row, pair: Pair, minutes: int, limit: int) -> Call[list[LegacyBookTicker]]:
         """A pair's tickers of the last minutes, newest first."""
@@ -220,7 +236,7 @@ class Form:
 
     def insert_trades(self, rows: Sequence[Row]) -> Call[None]:
         """Store rows (at least one, from ``trade_values``) with one statement: all or none."""
-        return Call(self.trades.insert_many, _columns(rows), nothing)
+        return Call(self.trades.insert_many, _arrays(rows, self.trades.kinds), nothing)
 
     def recent_trades(self, key: Row, pair: Pair, minutes: int, limit: int) -> Call[list[LegacyTrade]]:
         """A pair's trades of the last minutes, newest first."""
@@ -252,8 +268,14 @@ def trade_values(key: Row, trade: LegacyTrade) -> Row:
     return (t.timestamp, *key, exact(t.price), exact(t.quantity), t.side, t.trade_id, quote, t.is_buyer, t.is_maker)
 
 
-def _columns(rows: Sequence[Row]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _arrays(rows: Sequence[Row], kinds: Sequence[str]) -> list[Any]:
+    """The rows' columns as arrays. All but texts, which need quoting, are written as literals: a third of the time."""
+    return [
+        list(column)
+        if kind == "text"
+        else f"{{{','.join(['NULL' if value is None else str(value) for value in column])}}}"
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
+    ]
 
 
 def _form(shape: Shape, tickers: str, trades: str, key: Columns, latest: LiteralString) -> Form:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import NamedTuple
 
 DECIMALS = 8
-_LIMIT = Decimal(10) ** 12
+_STEP = Decimal(1).scaleb(-DECIMALS)
+_NUMERIC = Context(
+    prec=20, traps=[InvalidOperation]
+)  # numeric(20,8): quantizing fails beyond twelve digits before the point
 
 
 class MarketType(StrEnum):
@@ -43,13 +46,17 @@ def exact(value: Decimal | int | str) -> Decimal:
 
     Raises ValueError for what is not a finite number, has more than eight decimals, or is 10^12 or more.
     """
-    number = Decimal(value)
-    if not number.is_finite() or abs(number) >= _LIMIT:
-        raise ValueError(f"{value} does not fit numeric(20,8)")
-    exponent = number.as_tuple().exponent
-    # Trailing zeros beyond the eighth decimal lose nothing.
-    if isinstance(exponent, int) and exponent < -DECIMALS and number != round(number, DECIMALS):
-        raise ValueError(f"{value} has more than {DECIMALS} decimals")
+    number = value if type(value) is Decimal else Decimal(value)
+    try:
+        rounded = number.quantize(_STEP, context=_NUMERIC)
+    except InvalidOperation:
+        raise ValueError(f"{value} does not fit numeric(20,8)") from None
+    if rounded != number:  # not a number is not equal to itself either
+        raise ValueError(
+            f"{value} has more than {DECIMALS} decimals"
+            if number.is_finite()
+            else f"{value} does not fit numeric(20,8)"
+        )
     return number
 
 

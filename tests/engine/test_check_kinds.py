@@ -136,6 +136,11 @@ CASES = {
         "DROP INDEX parts_id_idx",
         "Seq Scan",
     ),
+    "another index": (
+        "kind: uses index\ntable: parts\nindex: parts_1_id_idx\nSELECT * FROM parts WHERE id = 7",
+        "CREATE INDEX better ON parts (id, at); DROP INDEX parts_id_idx",
+        "parts_1_id_at_idx",
+    ),
     "table not read": ("kind: uses index\ntable: parts\nSELECT * FROM parts WHERE id = 7", "ALTER TABLE parts RENAME TO kept; CREATE VIEW parts AS SELECT * FROM orders", "does not read"),
     "size": ("kind: size\ntable: orders\nat_most_mb: 0.1", "INSERT INTO orders (customer) SELECT repeat('x', 900) FROM generate_series(1, 500)", " MB"),
     "size against": (
@@ -165,6 +170,7 @@ def test_each_kind_passes_on_sound_data_and_names_a_fault(database: str, tmp_pat
         "size",
         "size against",
         "index not used",
+        "another index",
         "table not read",
         "no sequence",
     ):

@@ -18,6 +18,7 @@ from marketdata import balances, executions, reports
 from marketdata.async_store import AsyncStore, open_async_store
 from marketdata.cache import AsyncSymbolCache, SymbolCache, Unknown, UnknownPairError
 from marketdata.call import run, run_async
+from marketdata.forms import FORMS
 from marketdata.models import LegacyBookTicker, LegacyTrade, OrderSide, Pair, Status
 from marketdata.store import Shape, open_store
 from marketdata.watch import CacheWatch, keep_fresh, symbols_named
@@ -337,3 +338,28 @@ def test_a_sync_and_an_async_cache_answer_alike(schema: str, conn: Conn) -> None
     assert other.exchanges() == cache.exchanges()
     assert other.search("s") == cache.search("s")
     assert cache.exchange("MEXC_SPOT") == cache.exchange_by_id(1)
+
+
+def test_the_latest_ticker_is_found_by_its_pair_even_for_a_pair_without_rows(conn: Conn) -> None:
+    conn.execute("INSERT INTO symbols (exchange_id, base_asset, quote_asset, symbol_string)"
+                 " SELECT 1, 'E' || n, 'USDT', 'E' || n FROM generate_series(1, 1000) n")  # fmt: skip
+    pairs = [Pair("MEXC_SPOT", f"E{n}", "USDT") for n in range(1, 11)]
+    rows = [replace(ticker(pairs[n % 10], 1), timestamp=AGES[0] + timedelta(seconds=n)) for n in range(20_000)]
+    indexes = {"legacy": "idx_book_ticker_exchange_symbol_time", "normalised": "idx_book_ticker_v2_symbol_time"}
+    for shape in SHAPES:
+        open_store(conn, shape, SymbolCache(Unknown.CREATE)).copy(rows)
+    conn.execute("ANALYZE")
+    conn.execute("SET plan_cache_mode = force_generic_plan")
+    for shape in SHAPES:
+        form, key = FORMS[shape], ("a", "b", "c") if shape == "legacy" else (7,)
+        types = b"text, text, text, text, text, text" if shape == "legacy" else b"int, int"
+        query = b"PREPARE probe (" + types + b") AS " + form.tickers.latest
+        for number in range(1, 2 * len(key) + 1):
+            query = query.replace(b"%s", b"$%d" % number, 1)
+        conn.execute(query)
+        values = ", ".join([f"'{value}'" for value in (*key, *key)])
+        found = conn.execute(f"EXPLAIN EXECUTE probe ({values})".encode()).fetchall()
+        conn.execute("DEALLOCATE probe")
+        assert indexes[shape] in str(found), found
+    assert indexes["normalised"] in str(conn.execute("EXPLAIN SELECT * FROM latest_book_ticker").fetchall())
+    assert indexes["legacy"] in str(conn.execute(b"EXPLAIN " + FORMS["legacy"].latest_of_all).fetchall())

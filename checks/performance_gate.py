@@ -1,16 +1,19 @@
-"""check: performance_test
-title: The normalised tables are not slower than the legacy ones
-phase: 3
+"""check: performance_gate
+title: The normalised tables are not slower than the legacy ones, nor than before the migration
+phase: 2
 severity: error
 """
 
 from marketdata.cache import SymbolCache
 from marketdata.store import Store, open_store
 from operations import INSERT, LATEST, measure
-from support import TOLERANCE, Connection, Times, is_table, loaded_cache, record, result, run, sample_pairs, undone
+from support import Connection, Times, is_table, loaded_cache, record, result, run, sample_pairs, undone
 
 ROUNDS = 400
-SLACK_MS = 0.25  # differences below this are the client's own noise
+# The plan's tolerance. In one run both shapes take turns and meet the same weather; the baseline met another.
+BESIDE = 1.25
+BEFORE = 3.0
+SLACK_MS = 0.15  # differences below this are the client's own noise
 
 
 def recorded(conn: Connection, operation: str) -> float | None:
@@ -23,28 +26,32 @@ def recorded(conn: Connection, operation: str) -> float | None:
 
 
 def judge(operation: str, new: Times, old: Times | None, baseline: float | None) -> None:
-    """Held against the legacy figures of this run; against the recorded ones where no legacy table is left."""
-    against = old.p50 if old else baseline
-    title = f"{operation.capitalize()}: normalised against legacy"
-    check_id = f"performance_test.{operation.split()[0]}"
-    if against is None:
-        result(check_id, title, True, "no legacy figures to compare with", str(new))
-        return
-    limit = against * TOLERANCE + SLACK_MS
+    """Held against the legacy figures of this run, where there is a legacy table, and against the recorded ones."""
+    limits = {}
+    if old:
+        limits["legacy"] = old.p50 * BESIDE + SLACK_MS
+    if baseline is not None and (operation == LATEST or old is None):
+        # While both tables stand, a write pays for carrying; reads, and writes afterwards, pay for nothing.
+        limits["legacy before the migration"] = baseline * BEFORE + SLACK_MS
     rows = [{"shape": "normalised", "p50_ms": round(new.p50, 4), "p99_ms": round(new.p99, 4)}]
     if old:
         rows.append({"shape": "legacy", "p50_ms": round(old.p50, 4), "p99_ms": round(old.p99, 4)})
     if baseline is not None:
         rows.append({"shape": "legacy before the migration", "p50_ms": baseline})
-    actual = f"{new}; {new.p50 / against:.2f} times legacy"
-    result(check_id, title, new.p50 <= limit, f"p50 at most {limit:.3f} ms", actual, rows)
+    slower = [name for name, limit in limits.items() if new.p50 > limit]
+    expected = ", ".join(f"p50 at most {limit:.3f} ms ({name})" for name, limit in limits.items())
+    ratio = f"; {new.p50 / old.p50:.2f} times legacy" if old else ""
+    actual = f"{new}{ratio}" + (f"; slower than {' and '.join(slower)} allows" if slower else "")
+    check_id = f"performance_gate.{operation.split()[0]}"
+    title = f"{operation.capitalize()}: normalised against legacy"
+    result(check_id, title, not slower, expected or "no legacy figures to compare with", actual, rows)
 
 
 def main() -> None:
     with undone() as conn:
         pairs = sample_pairs(conn, 20)
         if not pairs:
-            result("performance_test", "Normalised against legacy", True, "", "no rows to measure with")
+            result("performance_gate", "Normalised against legacy", True, "", "no rows to measure with")
             return
         stores: dict[str, Store] = {"normalised": open_store(conn, "normalised", loaded_cache(conn))}
         if is_table(conn, "book_ticker_snapshots"):
