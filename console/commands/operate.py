@@ -98,6 +98,8 @@ def apply(settings: Settings, until: str, output: str) -> int:
 
     def work(world: JournalWorld) -> int:
         _refuse_second_operator(world.state())
+        for line in world.standing():
+            print(f"pgferry: {safe(line)}", file=sys.stderr)
         _ask(world, Verb.START, until=until)
         state = follow(world)
         out(report_json(state) if output == "json" else report_text(state))

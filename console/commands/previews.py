@@ -51,7 +51,7 @@ def _without_first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
 _HOW = {
     Transactions.AS_WRITTEN: "each in a transaction of its own",
     Transactions.WHOLE_FILE: "all in one transaction",
-    Transactions.WHOLE_OR_NONE: "all in one transaction or, where no statement of it can run in one, each alone",
+    Transactions.WHOLE_OR_NONE: "all in one transaction (each alone where none of them can run in one)",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from console.commands.lint import read_text
+from console.commands.migrations import pending
 from console.commands.operate import out, the_plan
 from console.commands.previews import Previews
 from console.commands.settings import Settings
@@ -24,6 +25,8 @@ def show_plan(settings: Settings, output: str, *, with_database: bool) -> int:
         else None
     )
     try:
+        if conn is not None:
+            plan = pending(conn, plan)
         previews = Previews(plan, conn).all()
     finally:
         if conn is not None:

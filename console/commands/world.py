@@ -13,10 +13,12 @@ from typing import TypeVar
 
 import psycopg
 
+from console.commands import migrations
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
 from console.commands.spawn import log_file, start_runner
 from console.engine import rollback
+from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
@@ -103,7 +105,8 @@ class JournalWorld:
     def _find_run(self, conn: Conn) -> int | None:
         if self._run_id is None and schema.installed(conn) and not self._hidden(conn):
             row = runs.latest(conn, self._plan.id if self._plan else None)
-            self._run_id = row.id if row else None
+            if row is not None and not (self._plan is not None and migrations.outgrown(conn, self._plan, row)):
+                self._run_id = row.id
         return self._run_id
 
     def _hidden(self, conn: Conn) -> bool:
@@ -120,7 +123,10 @@ class JournalWorld:
         if run_id is None:
             if self._plan is None:
                 raise PlanError("No run of pgferry is known in this database.", do="Start one: pgferry run --plan DIR.")
-            state = read.fresh_state(conn, self._plan, environment=environment, operator=self._settings.operator)
+            state = read.fresh_state(
+                conn, self._plan, environment=environment, operator=self._settings.operator,
+                before=standing(conn, self._plan).applied,
+            )  # fmt: skip
             hidden = self._hidden(conn)
             return replace(state, approval=self._approval(conn, None), error=HIDDEN_RUN if hidden else "")
         try:
@@ -142,6 +148,11 @@ class JournalWorld:
         else:  # a reviewer looks; the one whose own does not count is whoever began the run
             operator = Person(state.operator) if state is not None else None
         return admission.read_standing(conn, wanted, self._plan, operator)
+
+    def standing(self) -> tuple[str, ...]:
+        """What is applied of a directory of migrations, in sentences; none for a plan.toml."""
+        plan = self._plan
+        return () if plan is None else self._use(lambda conn: standing(conn, plan).words)
 
     def audited(self) -> RunState:
         """The state of the run with its chain of events looked at: too dear for every glance."""
@@ -198,7 +209,7 @@ class JournalWorld:
         def make(conn: Conn) -> RollbackPreview:
             run_id = self._find_run(conn)
             if run_id is None:
-                return RollbackPreview(to, (), (), (), ("nothing was started yet",), "", 0.0)
+                return migrations.rollback_preview(conn, plan, to)
             return rollback.preview(conn, plan, run_id, runs.tasks(conn, run_id), to)
 
         return self._use(make)
@@ -252,9 +263,9 @@ class JournalWorld:
         if verb is Verb.START:
             self._refuse_unapproved(conn, run_id)
         if run_id is None:
-            if verb is not Verb.START:
+            if verb is not Verb.START and not (verb is Verb.ROLLBACK and self._plan.layout):
                 raise Refused("Nothing was started yet.", do="Start the run first.")
-            run_id = self._begin(conn, self._plan)
+            run_id = self._begin(conn, self._plan, forward=verb is Verb.START)
         row = runs.get(conn, run_id)
         if (
             verb is Verb.START
@@ -276,7 +287,7 @@ class JournalWorld:
             admission.refuse_other_plan(conn, self._plan, row)
         admission.refuse_unapproved(conn, self._plan, approvals.person(conn, self._settings.operator))
 
-    def _begin(self, conn: Conn, plan: Plan) -> int:
+    def _begin(self, conn: Conn, plan: Plan, *, forward: bool = True) -> int:
         """A new run of the plan. Raises ConnectionFailed on a server the plan is not for."""
         major = conn.info.server_version // 10000
         if not plan.server_min <= major <= plan.server_max:
@@ -285,8 +296,9 @@ class JournalWorld:
                 state="Nothing was changed.",
                 do="Choose another server, or have the plan reviewed for this version ([server] in plan.toml).",
             )
+        before = migrations.ready(conn, plan, forward=forward)
         schema.install(conn)
-        self._run_id = runs.create(conn, plan, self._settings.operator)
+        self._run_id = runs.create(conn, plan, self._settings.operator, before)
         return self._run_id
 
     def _ensure_runner(self, conn: Conn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import psycopg
 
@@ -10,7 +11,7 @@ from console.engine import half_done
 from console.engine.alone import run_alone
 from console.engine.half_done import HalfDone
 from console.engine.locking import Limits, Tally, run_in_transaction
-from console.engine.session import LOST, Session
+from console.engine.session import LOST, Session, retry_lost
 from console.engine.words import failed, words_of
 from console.errors import StepFailed
 from console.journal import runs
@@ -18,18 +19,28 @@ from console.journal.connect import Conn
 from console.journal.runs import Place
 from console.sql.split import Piece
 
+Closing = Callable[[Conn, bool], None]  # the flag: the statements are rolled back if it raises
 LOSSES = 6  # connections lost in one and the same statement: it may be what ends them
 
 
 def run_pieces(
-    session: Session, place: Place, pieces: tuple[Piece, ...], limits: Limits, *, partial: HalfDone | None = None
+    session: Session,
+    place: Place,
+    pieces: tuple[Piece, ...],
+    limits: Limits,
+    *,
+    partial: HalfDone | None = None,
+    closing: Closing | None = None,
 ) -> None:
     """Run a file's statements in order, skipping those already done; groups run in one transaction.
 
-    ``partial``: the way back of a task that stopped half-way, and what of it was not done.
+    ``partial``: the way back of a task that stopped half-way, and what of it was not done. ``closing`` writes its
+    part in the last transaction; where the last statement runs in none, in one of its own that may come again.
     Raises StepFailed with the task's state known.
     """
-    for group in _groups(pieces):
+    groups = _groups(pieces)
+    with_last = bool(groups) and groups[-1][0].transactional
+    for group in groups:
         session.wishes.check()
         losses = 0
         while True:
@@ -39,7 +50,8 @@ def run_pieces(
                 break
             try:
                 if left[0].transactional:
-                    _run_group(session, place, left, limits, partial=partial)
+                    last = closing if with_last and group is groups[-1] else None
+                    _run_group(session, place, left, limits, partial=partial, closing=last)
                 else:
                     run_alone(session, place, left[0], limits, partial=partial)
                 break
@@ -51,6 +63,12 @@ def run_pieces(
                 losses += 1
                 if losses == LOSSES:
                     _refuse_more_losses(session, place, left)
+    if closing is not None and not with_last:
+        retry_lost(session, lambda: _close(session, place, limits, closing))
+
+
+def _close(session: Session, place: Place, limits: Limits, closing: Closing) -> None:
+    run_in_transaction(session, place.task_id, "note the migration", limits, lambda conn: closing(conn, False))
 
 
 def _refuse_more_losses(session: Session, place: Place, pieces: list[Piece]) -> None:
@@ -78,7 +96,13 @@ def _groups(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
 
 
 def _run_group(
-    session: Session, place: Place, pieces: list[Piece], limits: Limits, *, partial: HalfDone | None
+    session: Session,
+    place: Place,
+    pieces: list[Piece],
+    limits: Limits,
+    *,
+    partial: HalfDone | None,
+    closing: Closing | None,
 ) -> None:
     for piece in pieces:
         runs.statement_begun(session.conn, place, piece.ordinal, piece.sql)
@@ -99,6 +123,8 @@ def _run_group(
                 lock_wait_ms=tally.waited_ms,
                 attempts=tally.attempts,
             )
+        if closing is not None:
+            closing(conn, True)
 
     def waiting(tally: Tally) -> None:
         for piece in pieces:

@@ -18,14 +18,19 @@ TOUCHED = (TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS, TaskStatus.FAILED, Task
 
 
 def to_undo(plan: Plan, rows: MappingOf[str, TaskRow], to: str) -> tuple[Task, ...]:
-    """The tasks that going back to just before ``to`` undoes, in that order. Raises UsageError for an unknown target."""
-    return tuple(task for task in rollback_order(plan, to) if task.id in rows and rows[task.id].status in TOUCHED)
+    """The tasks that going back to just before ``to`` undoes, in that order. Raises UsageError for an unknown target.
+
+    What was done before this run is undone only where a task is named: the start of the run lies after it.
+    """
+    named = to in {task.id for task in plan.tasks}
+    touched = (*TOUCHED, TaskStatus.BEFORE) if named else TOUCHED
+    return tuple(task for task in rollback_order(plan, to) if task.id in rows and rows[task.id].status in touched)
 
 
 def refuse_impossible(tasks: tuple[Task, ...], rows: MappingOf[str, TaskRow]) -> None:
     """Raise Refused if one of the tasks has no way back."""
     for task in tasks:
-        if task.irreversible and rows[task.id].status is TaskStatus.COMPLETED:
+        if task.irreversible and rows[task.id].status in (TaskStatus.COMPLETED, TaskStatus.BEFORE):
             raise Refused(
                 f"{task.id} {task.title} has no way back: {task.irreversible}.",
                 state="Nothing was changed.",

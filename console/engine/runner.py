@@ -104,7 +104,7 @@ class Runner:
         wanted = until(session.plan, target)
         for task in wanted:
             session.wishes.check()
-            if runs.tasks(session.conn, session.run_id)[task.id].status is TaskStatus.COMPLETED:
+            if runs.tasks(session.conn, session.run_id)[task.id].status in tasks.STANDS:
                 continue
             if not self._one(task):
                 return
@@ -113,7 +113,7 @@ class Runner:
             if task not in wanted and target == "end" and rows[task.id].status is TaskStatus.PENDING:
                 with session.fenced() as conn:
                     runs.task_status(conn, session.run_id, task.id, TaskStatus.DEFERRED)
-        left = [t for t in until(session.plan, "end") if rows[t.id].status is not TaskStatus.COMPLETED]
+        left = [t for t in until(session.plan, "end") if rows[t.id].status not in tasks.STANDS]
         if left:
             if self._set(RunStatus.WAITING, after=(RunStatus.RUNNING,)):
                 session.event("run", f"reached {target}; next is {left[0].id} {left[0].title}")
@@ -124,7 +124,7 @@ class Runner:
         """Whether the run may go on."""
         session = self.session
         rows = runs.tasks(session.conn, session.run_id)
-        waits = ", ".join(id_ for id_ in task.depends if rows[id_].status is not TaskStatus.COMPLETED)
+        waits = ", ".join(id_ for id_ in task.depends if rows[id_].status not in tasks.STANDS)
         if waits:
             with session.fenced() as conn:
                 runs.task_status(conn, session.run_id, task.id, TaskStatus.BLOCKED, blocked_on=waits)
@@ -214,7 +214,7 @@ class Runner:
             session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id, edge=steps.END)
         left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
         if self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK, after=(RunStatus.ROLLING_BACK,)):
-            session.event("run", f"rolled back to {to}: {len(left)} tasks still stand")
+            session.event("run", f"rolled back to {to}: {len(left)} tasks of this run still stand")
 
     def _loss_accepted(self) -> bool:
         """Whether the operator who asked for this rollback typed the database's name."""

@@ -13,6 +13,7 @@ from console.engine.contract import limits
 from console.engine.ddl import run_pieces
 from console.engine.files import pieces
 from console.engine.half_done import HalfDone, half_done
+from console.engine.ledgers.standing import writer
 from console.engine.session import Session, retry_lost
 from console.errors import FerryError
 from console.journal import comparisons, runs
@@ -21,6 +22,7 @@ from console.journal.state import TaskStatus
 from console.plan.model import Kind, Mapping, SourceFile, Task
 
 CONFIRMED = "confirmed by "
+STANDS = (TaskStatus.COMPLETED, TaskStatus.BEFORE)
 
 
 class GateWaits(FerryError):
@@ -60,13 +62,14 @@ def _run_file(
     if file is None:
         return
     place = Place(session.run_id, task.id, row.round, direction)
-    run_pieces(session, place, pieces(file), limits(task), partial=half)
+    note = writer(session.conn, session.plan, task, direction)
+    run_pieces(session, place, pieces(file), limits(task), partial=half, closing=note)
     retry_lost(session, lambda: upkeep.refresh(session, task))
 
 
 def _half_done(session: Session, task: Task, row: TaskRow) -> HalfDone | None:
     """What was not done of a task that is taken back before it was complete."""
-    if row.status is TaskStatus.COMPLETED or task.file is None:
+    if row.status in STANDS or task.file is None:
         return None
     done = runs.statements(session.conn, Place(session.run_id, task.id, row.round, "up"))
     return half_done(pieces(task.file), done)

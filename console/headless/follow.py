@@ -15,7 +15,7 @@ from rich.text import Text
 
 from console.headless.report import done_tasks, lock_words, progress_words
 from console.headless.words import count, duration, eta, safe
-from console.journal.state import Progress, RunState, TaskState, Traffic
+from console.journal.state import Progress, RunState, TaskState, TaskStatus, Traffic
 
 _LINE_EVERY_S = 10.0  # a line for a copy in progress at most so often, by the server's clock
 _EVENTS_SHOWN = 6
@@ -64,13 +64,13 @@ class LineWriter:
     def _changes(self, state: RunState) -> Iterator[str]:
         now = f"{state.server_now:%Y-%m-%d %H:%M:%S}"
         for task in state.tasks:
-            if self._tasks.get(task.id, "pending") != task.status.value:
+            if self._tasks.get(task.id, "pending") != task.status.value and task.status is not TaskStatus.BEFORE:
                 why = task.error or task.blocked_on
                 yield f"{now} {task.id} {task.title}: {task.status.value}{f' ({why})' if why else ''}"
             self._tasks[task.id] = task.status.value
         if state.status.value != self._status:
             self._status = state.status.value
-            tasks = f"{done_tasks(state)}/{len(state.tasks)} tasks"
+            tasks = f"{done_tasks(state)}/{len(state.own)} tasks"
             yield f"{now} run {state.run_id}: {self._status}, {tasks}{f': {state.error}' if state.error else ''}"
 
     def _progress(self, state: RunState) -> Iterator[str]:
@@ -113,7 +113,7 @@ _Maker = Callable[..., Text]
 
 def _overall(state: RunState, text: _Maker) -> Table:
     grid = Table.grid(padding=(0, 1))
-    done, total = done_tasks(state), len(state.tasks)
+    done, total = done_tasks(state), len(state.own)
     name = f"run {state.run_id} {state.status.value}"
     grid.add_row(text(name, "bold"), ProgressBar(max(total, 1), done, width=24), text(f"{done}/{total} tasks"))
     return grid

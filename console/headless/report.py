@@ -32,6 +32,12 @@ def done_tasks(state: RunState) -> int:
     return sum(task.status is TaskStatus.COMPLETED for task in state.tasks)
 
 
+def _before(state: RunState) -> str:
+    """How many tasks were done before the run, in words; empty for none."""
+    number = len(state.tasks) - len(state.own)
+    return f", {number:,} done before" if number else ""
+
+
 def failing_first(checks: tuple[CheckState, ...]) -> tuple[CheckState, ...]:
     """The checks with the failed ones first, errors before warnings, else in their order."""
     order = ("error", "warning", "info")
@@ -57,7 +63,7 @@ def average_rate(state: RunState, progress: Progress) -> float | None:
 
 def status_line(state: RunState, *, ascii_only: bool = False) -> str:
     """The run in one line."""
-    parts = [f"run {state.run_id} {state.status.value}", f"{done_tasks(state)}/{len(state.tasks)} tasks"]
+    parts = [f"run {state.run_id} {state.status.value}", f"{done_tasks(state)}/{len(state.own)} tasks"]
     current = state.current
     if current is not None:
         parts.append(f"{current.id} {current.title}: {current.status.value}")
@@ -100,7 +106,7 @@ def status_text(state: RunState, *, ascii_only: bool = False) -> str:
             f"{'session':<9} pid {session.pid} ({session.application}, {session.user}) {session.role}{where}:"
             f" {session.state} for {duration(session.age_s)}: {session.query}"
         )
-    lines += ["", *table([[*_task_row(task), task.note or task.blocked_on] for task in state.tasks], right=(3, 4))]
+    lines += ["", *table([[*_task_row(task), task.note or task.blocked_on] for task in state.own], right=(3, 4))]
     return _printed(lines, ascii_only)
 
 
@@ -122,7 +128,7 @@ def _head(state: RunState) -> list[tuple[str, str]]:
         ("started", clock(state.started_at)),
         ("finished", clock(state.finished_at)),
         ("now", clock(state.server_now)),
-        ("tasks", f"{done_tasks(state)} of {len(state.tasks)} completed"),
+        ("tasks", f"{done_tasks(state)} of {len(state.own)} completed{_before(state)}"),
         ("leads", ", ".join(f"{mapping}: {shape}" for mapping, shape in state.leads) or "-"),
     ]
     if state.approval is not None and (state.approval.needed or state.approval.counted or state.approval.withdrawn):
@@ -151,7 +157,7 @@ def _latency_row(name: str, figures: Latency) -> list[str]:
 
 def _task_section(state: RunState) -> Section:
     head = ["Task", "State", "Title", "Estimate", "Actual", "Operator"]
-    rows = [[*_task_row(task), task.operator or "-"] for task in state.tasks]
+    rows = [[*_task_row(task), task.operator or "-"] for task in state.own]
     worked = [task for task in state.tasks if task.status in _FINISHED]
     estimate = minutes(sum(task.estimate_minutes for task in worked))
     actual = duration(sum(task.seconds for task in worked))

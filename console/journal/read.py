@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -71,15 +72,23 @@ def run_state(
     )
 
 
-def fresh_state(conn: Conn, plan: Plan, *, environment: str, operator: str) -> RunState:
-    """The state shown before the first start: every task pending, nothing written to the database."""
+def fresh_state(
+    conn: Conn, plan: Plan, *, environment: str, operator: str, before: Mapping[str, str] | None = None
+) -> RunState:
+    """The state shown before the first start: nothing written to the database, every task pending.
+
+    ``before``: but for those that were done before, with a note for each.
+    """
     row = conn.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
-    return paper_state(plan, target(conn, environment), row[0], operator)
+    return paper_state(plan, target(conn, environment), row[0], operator, before)
 
 
-def paper_state(plan: Plan, where: Target, now: datetime, operator: str) -> RunState:
-    """A plan that nobody has started."""
+def paper_state(
+    plan: Plan, where: Target, now: datetime, operator: str, before: Mapping[str, str] | None = None
+) -> RunState:
+    """A plan that nobody has started; ``before`` as above."""
+    before = before or {}
     return RunState(
         target=where,
         server_now=now,
@@ -101,7 +110,8 @@ def paper_state(plan: Plan, where: Target, now: datetime, operator: str) -> RunS
                 kind=task.kind.value,
                 phase_id=phase.id,
                 phase_title=phase.title,
-                status=TaskStatus.PENDING,
+                status=TaskStatus.BEFORE if task.id in before else TaskStatus.PENDING,
+                note=before.get(task.id, ""),
                 estimate_minutes=task.minutes,
                 irreversible=task.irreversible,
                 depends=task.depends,

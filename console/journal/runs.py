@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +37,14 @@ class TaskRow:
     position: int
 
 
-def create(conn: Conn, plan: Plan, operator: str) -> int:
+def create(conn: Conn, plan: Plan, operator: str, before: Mapping[str, str] | None = None) -> int:
     """Begin a run of the plan: its row and a row for each task; returns the run's id.
+
+    ``before``: the tasks that were done before this run, with a note for each.
 
     Raises Refused while another run of the plan, or one that changes the same tables, is unfinished.
     """
+    before = before or {}
     tables = sorted({str(name) for mapping in plan.mappings for name in (mapping.old, mapping.new)})
     with conn.transaction():
         lease.one_at_a_time(conn)
@@ -56,17 +60,31 @@ def create(conn: Conn, plan: Plan, operator: str) -> int:
         with conn.cursor() as cur:
             cur.executemany(
                 "INSERT INTO pgferry.task (run_id, task_id, position, phase_id, phase_title, title, kind, irreversible,"
-                " depends, estimate_minutes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                " depends, estimate_minutes, sha256, status, note)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     (
                         run_id, task.id, position, task.phase, titles[task.phase], task.title, task.kind.value,
                         task.irreversible, list(task.depends), task.minutes,
+                        task.file.sha256 if task.file else "",
+                        (TaskStatus.BEFORE if task.id in before else TaskStatus.PENDING).value, before.get(task.id, ""),
                     )
                     for position, task in enumerate(plan.tasks)
                 ],
             )  # fmt: skip
         approvals.keep_plan(conn, plan)
     return run_id
+
+
+def standing(conn: Conn, plan_id: str) -> dict[str, tuple[int, str]]:
+    """The tasks of a plan that stand, by id: the run that did them, and the digest of the file they ran."""
+    rows = conn.execute(
+        "SELECT task_id, run_id, sha256 FROM (SELECT DISTINCT ON (task_id) task_id, run_id, sha256, t.status"
+        " FROM pgferry.task t JOIN pgferry.run r ON r.id = t.run_id WHERE r.plan_id = %s"
+        " ORDER BY task_id, run_id DESC) newest WHERE status = ANY (%s)",
+        (plan_id, [TaskStatus.COMPLETED.value, TaskStatus.BEFORE.value]),
+    ).fetchall()
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def latest(conn: Conn, plan_id: str | None = None) -> RunRow | None:

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS pgferry.task (
     note text NOT NULL DEFAULT '',
     error text NOT NULL DEFAULT '',
     attempts integer NOT NULL DEFAULT 0,
+    sha256 text NOT NULL DEFAULT '',
     PRIMARY KEY (run_id, task_id)
 );
 CREATE TABLE IF NOT EXISTS pgferry.statement (
@@ -270,6 +271,7 @@ ALTER TABLE pgferry.chunk ADD COLUMN IF NOT EXISTS content_hash numeric NOT NULL
 CREATE INDEX IF NOT EXISTS chunk_pending_idx ON pgferry.chunk (run_id, task_id, round, mapping)
     WHERE status = 'pending';
 REVOKE ALL ON FUNCTION pgferry.note_reject FROM PUBLIC;
+ALTER TABLE pgferry.task ADD COLUMN IF NOT EXISTS sha256 text NOT NULL DEFAULT '';
 ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
 ALTER TABLE pgferry.recheck ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE pgferry.run ADD COLUMN IF NOT EXISTS tables text[] NOT NULL DEFAULT '{}';

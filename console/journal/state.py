@@ -33,6 +33,7 @@ class TaskStatus(StrEnum):
     DEFERRED = "deferred"
     FAILED = "failed"
     ROLLED_BACK = "rolled back"
+    BEFORE = "done before"  # by another tool or an earlier run: not of this one, and undone only if it is named
 
 
 class Verb(StrEnum):
@@ -350,6 +351,11 @@ class RunState:
     comparisons: tuple[ComparisonState, ...] = ()  # the newest of each mapping
     audit: Audit | None = None  # None: not looked at
     approval: Standing | None = None  # of the plan, None: not looked at
+
+    @property
+    def own(self) -> tuple[TaskState, ...]:
+        """The tasks of this run: all but those that were done before it."""
+        return tuple(task for task in self.tasks if task.status is not TaskStatus.BEFORE)
 
     @property
     def current(self) -> TaskState | None:

@@ -41,6 +41,7 @@ class Glyphs:
             TaskStatus.DEFERRED: self.deferred,
             TaskStatus.FAILED: self.failed,
             TaskStatus.ROLLED_BACK: self.rolled_back,
+            TaskStatus.BEFORE: self.done,
         }[status]
 
 

@@ -50,8 +50,11 @@ def start(facts: Facts, task: TaskState, send: Callable[[str], None]) -> Questio
     tasks = state.tasks if state else ()
     where = f"{state.target.environment}, database {state.target.database}" if state else ""
     phase = f"phase {task.phase_id}" + (f", {task.phase_title}" if task.phase_title != task.phase_id else "")
-    final = [item.id for item in tasks if item.irreversible and item.status is not TaskStatus.COMPLETED]
-    words = [f"{', '.join(final)}: no way back; asks for the database's name first."] if final else []
+    left = [item for item in tasks if item.status not in (TaskStatus.COMPLETED, TaskStatus.BEFORE)]
+    final = [item.id for item in left if item.irreversible]
+    listed = ", ".join(final[:5]) + (f" and {len(final) - 5} more" if len(final) > 5 else "")
+    asks = "; asks for the database's name first" if any(item.kind == "purge" for item in left) else ""
+    words = [f"{listed}: no way back{asks}."] if final else []
     words.append(f"{where}: goes on from where the run stands, and stops after")
     return Question(
         "Start: how far?",

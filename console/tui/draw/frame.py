@@ -21,6 +21,7 @@ STATUS_STYLE = {
     TaskStatus.DEFERRED: "dim",
     TaskStatus.FAILED: "bad",
     TaskStatus.ROLLED_BACK: "warn",
+    TaskStatus.BEFORE: "dim",
 }
 RUN_STYLE = {
     RunStatus.RUNNING: "run",
@@ -94,7 +95,7 @@ def phase_status(tasks: Sequence[TaskState]) -> TaskStatus:
     for status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.IN_PROGRESS):
         if status in statuses:
             return status
-    if statuses <= {TaskStatus.COMPLETED, TaskStatus.DEFERRED}:
+    if statuses <= {TaskStatus.COMPLETED, TaskStatus.DEFERRED, TaskStatus.BEFORE}:
         return TaskStatus.COMPLETED
     if TaskStatus.COMPLETED in statuses:
         return TaskStatus.IN_PROGRESS
@@ -169,5 +170,5 @@ def too_small(facts: Facts, width: int, height: int) -> list[Text]:
     if state is not None:
         done = sum(task.status is TaskStatus.COMPLETED for task in state.tasks)
         status, _ = run_words(state)
-        words = f"{state.target.environment} {status}, {done} of {len(state.tasks)} tasks. {words}"
+        words = f"{state.target.environment} {status}, {done} of {len(state.own)} tasks. {words}"
     return wrap(words, width)

@@ -122,7 +122,7 @@ def summary(state: RunState) -> Text:
     spent = sum(task.seconds for task in state.tasks)
     planned = sum(task.estimate_minutes for task in state.tasks) * 60
     return line(
-        (f" {done} of {len(state.tasks)} tasks", "dim"),
+        (f" {done} of {len(state.own)} tasks", "dim"),
         (f", {numbers.duration(spent)} of {numbers.duration(planned)} estimated", "dim"),
     )
 

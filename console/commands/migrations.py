@@ -1,0 +1,80 @@
+"""Runs over a directory of migrations: which are left, when a new run begins, what may keep it from beginning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from console.engine import rollback
+from console.engine.files import pieces
+from console.engine.ledgers.standing import only_pending, standing
+from console.errors import PlanError, Refused
+from console.journal import runs, schema
+from console.journal.connect import Conn
+from console.journal.runs import RunRow, TaskRow
+from console.journal.state import RollbackPreview, RollbackStep, RunStatus, TaskStatus
+from console.plan.model import Plan
+
+_ENDED = (RunStatus.DONE, RunStatus.ROLLED_BACK)
+
+
+def pending(conn: Conn, plan: Plan) -> Plan:
+    """The plan with what is not applied yet, and notes that say so; a plan.toml as it is."""
+    if not plan.layout:
+        return plan
+    found = standing(conn, plan)
+    words = (*found.words, *((f"REFUSED: {found.refusal}.",) if found.refusal else ()))
+    return replace(only_pending(plan, found.applied), notes=(*plan.notes, *words))
+
+
+def outgrown(conn: Conn, plan: Plan, row: RunRow) -> bool:
+    """Whether the plan's newest run ended and the directory, or what is applied of it, has moved on since."""
+    if not plan.layout or row.status not in _ENDED:
+        return False
+    if row.plan_sha256 != plan.sha256:
+        return True
+    tasks = runs.tasks(conn, row.id)
+    stands = {id_ for id_, task in tasks.items() if task.status in (TaskStatus.COMPLETED, TaskStatus.BEFORE)}
+    return stands != set(standing(conn, plan).applied)
+
+
+def ready(conn: Conn, plan: Plan, *, forward: bool) -> dict[str, str]:
+    """The migrations that are applied already, with a note for each; ``forward``: every other one can be run as it is.
+
+    Raises Refused where a tool left something half done, PlanError for a file that cannot be carried out.
+    """
+    found = standing(conn, plan)
+    if found.refusal:
+        raise Refused(f"{found.refusal}.", state="Nothing was changed.", do="Then start again.")
+    if plan.layout and forward:
+        for task in only_pending(plan, found.applied).tasks:
+            for file in (task.file, task.down):
+                if file is not None:
+                    try:
+                        pieces(file)
+                    except PlanError as error:
+                        raise _not_begun(error) from None
+    return dict(found.applied)
+
+
+def _not_begun(error: PlanError) -> PlanError:
+    return PlanError(error.what, file=error.file, line=error.line, state="No migration was applied.", do=error.do)
+
+
+def rollback_preview(conn: Conn, plan: Plan, to: str) -> RollbackPreview:
+    """What going back would do where this plan has no run: undo migrations that were applied before."""
+    applied = standing(conn, plan).applied
+    rows = {
+        task.id: TaskRow(task.id, TaskStatus.BEFORE if task.id in applied else TaskStatus.PENDING, 0, position)
+        for position, task in enumerate(plan.tasks)
+    }
+    tasks = rollback.to_undo(plan, rows, to)
+    if not tasks or schema.installed(conn):
+        found = rollback.preview(conn, plan, 0, rows, to) if tasks else None
+        return found or RollbackPreview(to, (), (), (), ("nothing was started yet",), "", 0.0)
+    try:
+        rollback.refuse_impossible(tasks, rows)
+        impossible = ""
+    except Refused as error:
+        impossible = str(error)
+    steps = tuple(RollbackStep(t.id, rollback.words(plan, t), rollback.statements(plan, t), None) for t in tasks)
+    return RollbackPreview(to, steps, (), (), (), impossible, None)
