@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _lint(add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False))
 
+    _init_words(add)
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
     down.add_argument("file", type=Path, metavar="FILE")
     return parser
@@ -191,6 +192,20 @@ def _approve(settings: Settings, args: argparse.Namespace) -> int:
         raise UsageError(f"--{words[0]} and --{words[1]} do not go together.")
     wish = Wish(args.comment, args.withdraw, args.sha256, args.file, args.check, args.grant, args.format)
     return approve(settings, wish)
+
+
+def _init_words(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The words of ``init`` and ``config``."""
+    init = add("init", "write a small plan that applies as it is, to begin with", plan=False, dsn=False)
+    init.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR", help="default: this one")
+    config = add("config", "the settings in force, or what can stand in a plan.toml", plan=False, dsn=False)
+    what = config.add_mutually_exclusive_group()
+    what.add_argument(
+        "--schema", dest="what", action="store_const", const="schema", help="the JSON Schema of plan.toml, for editors"
+    )
+    what.add_argument(
+        "--reference", dest="what", action="store_const", const="reference", help="every key of plan.toml, as Markdown"
+    )
 
 
 def _rows(check: argparse.ArgumentParser) -> None:
@@ -268,6 +283,14 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _do_lint(args)
         case "approve":
             return _approve(settings, args)
+        case "init":
+            from console.commands.init import init
+
+            return init(args.directory)
+        case "config":
+            from console.commands.init import config
+
+            return config(settings, args.what or "")
         case "new-down":
             from console.commands.read_sql import new_down
 

@@ -57,4 +57,4 @@ class Source:
 
     def fault(self, what: str, *path: str | int, do: str = "") -> PlanError:
         """The error for what is wrong at ``path``."""
-        return PlanError(what, file=self.file, line=self._locator.line(*path), do=do)
+        return PlanError(what, file=self.file, line=self._locator.line(*path) or 1, do=do)

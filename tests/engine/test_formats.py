@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from console.commands.init import init
 from console.demo.server import EmbeddedServer
 from console.journal.connect import connect
 from console.journal.read import run_state
@@ -61,3 +62,18 @@ def test_a_failing_verify_script_fails_its_change(database: str, tmp_path: Path)
     assert "verify/posts.sql:3: 22012: division by zero" in state.error
     assert [(check.check_id, check.ok) for check in state.checks] == [("verify.posts", False), ("verify.users", True)]
     assert rows == (0,), "what a verify script writes is rolled back"
+
+
+def test_a_scaffolded_plan_applies_and_is_taken_back(server: EmbeddedServer, database: str, tmp_path: Path) -> None:
+    init(tmp_path / "shop")
+    plan = load_plan(tmp_path / "shop")
+    empty = dump(database, server.binaries.dir)
+    run_id = a_run(database, plan)
+    status, _ = order(database, plan, run_id, Verb.START, until="end")
+    with connect(database) as conn:
+        state = run_state(conn, run_id, environment="DEV")
+    assert status is RunStatus.DONE, state.error
+    assert [(check.check_id, check.ok) for check in state.checks] == [("first_table_stands", True)]
+    status, _ = order(database, plan, run_id, Verb.ROLLBACK, to="start")
+    assert status is RunStatus.ROLLED_BACK
+    assert dump(database, server.binaries.dir) == empty
