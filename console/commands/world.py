@@ -20,6 +20,7 @@ from console.commands.spawn import log_file, start_runner
 from console.engine import rollback
 from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
+from console.engine.unknown import refuse_unknown
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
 from console.journal import admission, approvals, commands, events, lease, read, runs, schema, steps, traffic
@@ -28,6 +29,7 @@ from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.approval import Person, Standing, Wanted
 from console.plan.model import Doc, Plan
+from console.plan.order import until
 from console.sql.model import TaskPreview
 from console.tui.ports import Receipt
 
@@ -259,6 +261,8 @@ class JournalWorld:
 
     def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
         assert self._plan is not None
+        if verb is Verb.START:
+            refuse_unknown(until(self._plan, str(args.get("until", "end"))))
         run_id = self._find_run(conn)
         if verb is Verb.START:
             self._refuse_unapproved(conn, run_id)

@@ -9,13 +9,18 @@ from console.sql.model import Statement
 from console.sql.split import Piece, split
 
 
-def pieces(file: SourceFile) -> tuple[Piece, ...]:
-    """The executable statements of the file. Raises PlanError, with file and line, for what cannot be carried out."""
+def pieces(file: SourceFile, *, accept_unknown: bool = False) -> tuple[Piece, ...]:
+    """The executable statements of the file. Raises PlanError, with file and line, for what cannot be carried out.
+
+    ``accept_unknown``: the task accepts statements that PostgreSQL's grammar does not know.
+    """
     if file.fault:
         raise PlanError(file.fault, file=file.path, line=file.fault_line)
-    return split(file.text, file.path, file.transactions)
+    return split(file.text, file.path, file.transactions, accept_unknown=accept_unknown)
 
 
-def statements(file: SourceFile, *, server_major: int = 18) -> tuple[Statement, ...]:
+def statements(file: SourceFile, *, server_major: int = 18, second_reader: bool = True) -> tuple[Statement, ...]:
     """The facts of every statement of the file. Never raises."""
-    return read_file(file.text, file.path, server_major=server_major, transactions=file.transactions)
+    return read_file(
+        file.text, file.path, server_major=server_major, transactions=file.transactions, second_reader=second_reader
+    )

@@ -6,6 +6,7 @@ something that a statement names which was not done; else it fails as ever.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import postgast
@@ -61,7 +62,10 @@ def half_done(pieces: tuple[Piece, ...], statuses: dict[int, str]) -> HalfDone |
 def _names(sql: str) -> frozenset[str]:
     """The identifiers in a statement."""
     data = sql.encode()
-    tokens = postgast.scan(sql).tokens
+    try:
+        tokens = postgast.scan(sql).tokens
+    except postgast.PgQueryError:  # accepted as it stands: not even its words are PostgreSQL's
+        return frozenset(re.findall(r"\w+", sql.lower())) - _NO_NAMES
     found = [
         data[token.start : token.end].decode()
         for token in tokens

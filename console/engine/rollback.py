@@ -7,6 +7,7 @@ from collections.abc import Mapping as MappingOf
 
 from console.engine import contract, sync
 from console.engine.files import pieces
+from console.engine.unknown import accepted_by
 from console.errors import Refused
 from console.journal.connect import Conn
 from console.journal.runs import TaskRow
@@ -91,7 +92,7 @@ def words(plan: Plan, task: Task) -> str:
 def statements(plan: Plan, task: Task) -> tuple[str, ...]:
     """The statements that undoing the task runs."""
     if task.kind is Kind.SQL and task.down is not None:
-        return tuple(piece.sql for piece in pieces(task.down))
+        return tuple(piece.sql for piece in pieces(task.down, accept_unknown=accepted_by(task)))
     texts: list[str] = []
     for mapping in reversed([plan.mapping(id_) for id_ in task.mappings]):
         texts += _derived(plan, task, mapping)

@@ -15,6 +15,7 @@ from console.engine.files import pieces
 from console.engine.half_done import HalfDone, half_done
 from console.engine.ledgers.standing import writer
 from console.engine.session import Session, retry_lost
+from console.engine.unknown import accepted_by, refuse_unknown
 from console.errors import FerryError
 from console.journal import comparisons, runs
 from console.journal.runs import Place, TaskRow
@@ -62,8 +63,11 @@ def _run_file(
     if file is None:
         return
     place = Place(session.run_id, task.id, row.round, direction)
+    if direction == "up":  # a way back that was accepted then is not refused when it is needed
+        refuse_unknown((task,))
+    found = pieces(file, accept_unknown=accepted_by(task))
     note = writer(session.conn, session.plan, task, direction)
-    run_pieces(session, place, pieces(file), limits(task), partial=half, closing=note)
+    run_pieces(session, place, found, limits(task), partial=half, closing=note)
     retry_lost(session, lambda: upkeep.refresh(session, task))
 
 
@@ -72,7 +76,7 @@ def _half_done(session: Session, task: Task, row: TaskRow) -> HalfDone | None:
     if row.status in STANDS or task.file is None:
         return None
     done = runs.statements(session.conn, Place(session.run_id, task.id, row.round, "up"))
-    return half_done(pieces(task.file), done)
+    return half_done(pieces(task.file, accept_unknown=accepted_by(task)), done)
 
 
 def _backfill(session: Session, task: Task, row: TaskRow) -> None:

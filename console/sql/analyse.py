@@ -121,12 +121,15 @@ def _facts_of(part: Part, known: Known) -> Facts:
     return facts
 
 
-def _unknown_hazard(facts: Facts) -> None:
+def _unknown_hazard(part: Part, facts: Facts) -> None:
     if facts.doubt:
+        runs = not part.fault or part.unread
         facts.warn(
             UNKNOWN_CODE,
             f"What it locks is not known: {facts.doubt}. It is counted as ACCESS EXCLUSIVE on everything.",
-            "Rehearse it, where its locks are measured; to run it, write above it: -- pgferry: allow UNKNOWN REASON",
+            "Rehearse it, where its locks are measured; to run it, write above it: -- pgferry: allow UNKNOWN REASON"
+            if runs
+            else "It is not carried out: correct the file.",
         )
 
 
@@ -236,7 +239,7 @@ def read_file(
     wanted = _Wanted(file, second_reader, style)
     for part in read_parts(text, transactions):
         facts = _facts_of(part, known)
-        _unknown_hazard(facts)
+        _unknown_hazard(part, facts)
         _transaction_hazards(part, facts, hot, scans)
         statements.append(replace(_statement(part, facts, comments, wanted), ordinal=len(statements) + 1))
         facts.remember()

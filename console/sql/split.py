@@ -17,6 +17,7 @@ from postgast import pg_query_pb2 as pb
 
 from console.errors import PlanError
 from console.sql.grouping import one_transaction
+from console.sql.hazards.allow import accepts_unknown
 from console.sql.kinds import UNKNOWN, kind_of, transactional
 from console.sql.nodes import inner, which
 from console.sql.psql import Clean, clean, skip_blank
@@ -27,6 +28,11 @@ _COMPOUND = re.compile(r"\bbegin\s+atomic\b|\brule\b.*\bdo\b.*\(", re.IGNORECASE
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _COMPOUND_LIMIT = 200  # semicolons tried inside one routine body or rule
 _TOO_DEEP = "PostgreSQL accepts it, but it is nested too deeply to be analysed here"
+_NOT_ACCEPTED = "PostgreSQL's grammar does not accept this"
+_DO_ACCEPT = (
+    "Correct the file; or, where a newer server knows the statement, write above it: -- pgferry: allow UNKNOWN REASON."
+    " Nothing was run."
+)
 _DO = "Correct the file and read the plan again; nothing was run."
 
 
@@ -71,6 +77,11 @@ class Part:
     def transactional(self) -> bool:
         """Whether it can run in a transaction block."""
         return self.node is None or transactional(self.node)
+
+    @property
+    def unread(self) -> bool:
+        """Whether all that is wrong with it is that the grammar of 18 does not know it: a newer server may."""
+        return self.fault.startswith(_NOT_ACCEPTED)
 
 
 def _parse(sql: str) -> tuple[list[Any] | None, str, int]:
@@ -177,7 +188,7 @@ def _chunk(
     named = message or "it is not one statement"
     if where.line(fault_char) != line:
         named += f" (line {where.line(fault_char)})"
-    return Part(sql.rstrip(), line, fault=f"PostgreSQL's grammar does not accept this: {named}", comments=comments)
+    return Part(sql.rstrip(), line, fault=f"{_NOT_ACCEPTED}: {named}", comments=comments)
 
 
 def _parts(text: str) -> list[Part]:
@@ -248,20 +259,24 @@ def read_parts(text: str, transactions: Transactions = Transactions.AS_WRITTEN) 
     return one_transaction(result, transactions)
 
 
-def split(text: str, file: str = "", transactions: Transactions = Transactions.AS_WRITTEN) -> tuple[Piece, ...]:
+def split(
+    text: str, file: str = "", transactions: Transactions = Transactions.AS_WRITTEN, *, accept_unknown: bool = False
+) -> tuple[Piece, ...]:
     """The executable statements of ``text``, in order.
 
     psql's harmless commands are passed over; BEGIN and COMMIT become groups, or the whole file is one where
-    ``transactions`` says so. ``file`` is named in errors.
+    ``transactions`` says so. ``file`` is named in errors. ``accept_unknown``: what the grammar does not know is left
+    to the server, as it is below a comment that says so (``-- pgferry: allow UNKNOWN REASON``).
     Raises PlanError, with file and line, for what cannot be parsed or cannot be carried out: other psql commands,
     ROLLBACK, SAVEPOINT, a BEGIN inside another or without COMMIT, COPY from or to the client, a statement in a
     block that cannot run in one.
     """
     pieces: list[Piece] = []
     for part in read_parts(text, transactions):
-        if part.fault:
+        if part.fault and not (part.unread and (accept_unknown or accepts_unknown(part.comments))):
             shown = shorten(plain(part.sql), 60)
-            raise PlanError(f"{part.fault}: {shown}.", file=file, line=part.line, do=_DO)
+            do = _DO_ACCEPT if part.unread else _DO
+            raise PlanError(f"{part.fault}: {shown}.", file=file, line=part.line, do=do)
         can_group = part.transactional
         if part.group is not None and not can_group:
             raise PlanError(
