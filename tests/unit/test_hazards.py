@@ -11,6 +11,7 @@ from console.sql.analyse import read_file
 from console.sql.hazards.catalogue import RULES, explain, level_of, listing, near, page
 from console.sql.hazards.rule import Level, Rule
 from console.sql.model import Statement
+from tests.sql_corpus import cases
 
 ROOT = Path(__file__).parents[2]
 OF_STATEMENTS = [rule for rule in RULES.values() if not rule.plan]
@@ -183,3 +184,11 @@ def test_the_table_explains_itself_and_makes_the_page() -> None:
 def test_hazards_inside_a_block_and_unknown_text_are_found() -> None:
     statements: tuple[Statement, ...] = read_file("DO $$ BEGIN CREATE INDEX ON t (x); DROP DATABASE d; END $$")
     assert {"INDEX-NOT-CONCURRENT", "DROP-DATABASE"} <= {h.code for s in statements for h in s.hazards}
+
+
+def test_no_statement_of_the_corpus_or_the_shipped_plan_becomes_unknown_by_being_checked() -> None:
+    texts = [case.sql for case in cases()]
+    texts += [path.read_text(encoding="utf-8") for path in (ROOT / "migrations").glob("*.sql")]
+    for text in texts:
+        for statement in read_file(text, second_reader=False, style=True, server_major=13):
+            assert not any("could not read it" in hazard.message for hazard in statement.hazards), statement.sql

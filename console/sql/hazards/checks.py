@@ -8,6 +8,7 @@ from typing import Any
 import postgast
 from postgast import pg_query_pb2 as pb
 
+from console.sql.drops import object_name
 from console.sql.facts import Facts
 from console.sql.hazards import types, versions
 from console.sql.locks import ACCESS_EXCLUSIVE
@@ -129,20 +130,13 @@ def _rename(facts: Facts, stmt: Any) -> None:
 def _drop(facts: Facts, stmt: Any) -> None:
     kind = stmt.remove_type
     for node in stmt.objects:
-        parts = _parts(node)
+        parts = object_name(node)
         if word := _ON_TABLE.get(kind):
             table = plain_name(parts[:-1])
             if not facts.is_new(table):
                 facts.warn("DROP-OBJECT", f"What the {word} {parts[-1]} of {table} did is no longer done.")
         elif (word := _PLAIN.get(kind)) and not facts.is_new(plain_name(parts)):
             facts.warn("DROP-OBJECT", f"Programs, tables and views that use the {word} {plain_name(parts)} fail.")
-
-
-def _parts(node: Any) -> list[str]:
-    value = inner(node)
-    if isinstance(value, pb.List):
-        return strings(value.items)
-    return strings(value.names) if isinstance(value, pb.TypeName) else [str(value.sval)]
 
 
 def _drop_database(facts: Facts, stmt: Any) -> None:
@@ -172,7 +166,7 @@ def _sequence(facts: Facts, stmt: Any) -> None:
 def _grant(facts: Facts, stmt: Any) -> None:
     if stmt.objtype not in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
         what = enum_words(pb.ObjectType, stmt.objtype).lower()
-        names = [f"a {what}"] if not all(facts.is_new(plain_name(_parts_of_grant(n))) for n in stmt.objects) else []
+        names = [f"a {what}"] if not all(facts.is_new(plain_name(object_name(n))) for n in stmt.objects) else []
     else:
         names = [
             relation(inner(n)) for n in stmt.objects if which(n) == "range_var" and not facts.is_new(relation(inner(n)))
@@ -180,11 +174,6 @@ def _grant(facts: Facts, stmt: Any) -> None:
     if names:
         verb = "may do more" if stmt.is_grant else "may do less"
         facts.warn("AUTHZ-CHANGE", f"Roles {verb} with {', '.join(names)} from now on.")
-
-
-def _parts_of_grant(node: Any) -> list[str]:
-    value = inner(node)
-    return strings(value.objname) if isinstance(value, pb.ObjectWithArgs) else _parts(node)
 
 
 def _policy(facts: Facts, stmt: Any) -> None:
