@@ -300,9 +300,9 @@ def _dispatch(args: argparse.Namespace) -> int:
 
             return plan_diff(settings, args.format, with_database=args.database or bool(args.dsn))
         case "plan":
-            from console.commands.read_sql import show_plan
+            from console.commands.show_plan import PlanWanted, show_plan
 
-            return show_plan(settings, args.format, with_database=args.database or bool(args.dsn))
+            return show_plan(settings, PlanWanted(args.format, args.database or bool(args.dsn)))
         case "demo":
             from console.commands.demo import DemoSettings, demo
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from console.commands.approving import record
 from console.commands.operate import out, the_plan
 from console.commands.settings import Settings
 from console.errors import PlanError, Refused, UsageError
 from console.headless.words import safe, to_json
-from console.journal import admission, approvals, schema
+from console.journal import admission, approvals
 from console.journal.connect import Conn, connect
-from console.plan import approval_file
-from console.plan.approval import Approval, Person, Standing, Wanted, sentences
+from console.plan.approval import Person, Standing, Wanted, sentences
 from console.plan.model import Plan
 
 PLACES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")  # any of them set: libpq's environment names a database
@@ -58,39 +57,6 @@ def approve(settings: Settings, wish: Wish) -> int:
     finally:
         if conn is not None:
             conn.close()
-
-
-def record(conn: Conn | None, plan: Plan, name: str, comment: str, *, withdraw: bool = False) -> str:
-    """Record it where it is worth most; returns where that is, in words.
-
-    In the journal where this role may; a role that owns the database makes the journal for it. Else in the file.
-    Raises Refused for the withdrawal of what nobody approved, PlanError for a file that cannot be read.
-    """
-    if withdraw:
-        _refuse_nothing_to_withdraw(conn, plan, name)
-    if conn is not None and not schema.installed(conn) and approvals.owns_database(conn):
-        schema.install(conn)
-    if conn is not None and approvals.may_record(conn):
-        approvals.record(conn, plan, name, comment, withdraw=withdraw)
-        return f"recorded in the journal of database {conn.info.dbname}"
-    path = approval_file.append(plan, Approval(plan.id, plan.sha256, name, _now(conn), comment, withdraw))
-    why = "" if conn is None else "; this role may not write to the journal (pgferry approve --grant ROLE lets it)"
-    return f"written to {path}: commit it with the plan{why}"
-
-
-def _refuse_nothing_to_withdraw(conn: Conn | None, plan: Plan, name: str) -> None:
-    me = approvals.person(conn, name) if conn is not None else Person(name)
-    stands = admission.read_standing(conn, Wanted.of(plan), plan, strict=True)
-    if not any(me.is_who(one) for one in stands.counted):
-        raise Refused(
-            f"{name} has not approved this version of the plan ({plan.sha256[:12]}).", state="Nothing was recorded."
-        )
-
-
-def _now(conn: Conn | None) -> datetime:
-    """The server's clock where there is one."""
-    row = conn.execute("SELECT clock_timestamp()").fetchone() if conn is not None else None
-    return row[0].astimezone(UTC) if row else datetime.now(UTC)
 
 
 def _operator(conn: Conn | None, settings: Settings, plan: Plan) -> Person | None:

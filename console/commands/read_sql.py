@@ -5,37 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from console.commands.lint import read_text
-from console.commands.migrations import pending
-from console.commands.operate import out, the_plan
-from console.commands.previews import Previews
-from console.commands.settings import Settings
+from console.commands.operate import out
 from console.errors import UsageError
-from console.headless.plan_text import plan_json, plan_markdown, plan_text
-from console.journal.connect import connect
 from console.sql.inverse import inverse
 from console.sql.split import split
-
-
-def show_plan(settings: Settings, output: str, *, with_database: bool) -> int:
-    """Print the whole plan: every statement, its locks and hazards, its way back."""
-    plan = the_plan(settings)
-    conn = (
-        connect(settings.dsn, application_name="pgferry plan", read_only=True, statement_timeout="30s")
-        if with_database
-        else None
-    )
-    try:
-        if conn is not None:
-            plan = pending(conn, plan)
-        previews = Previews(plan, conn).all()
-    finally:
-        if conn is not None:
-            conn.close()
-    if output == "json":
-        out(plan_json(plan, previews))
-    else:
-        out(plan_markdown(plan, previews) if output == "markdown" else plan_text(plan, previews))
-    return 0
 
 
 def new_down(path: Path) -> int:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import psycopg
 
 from console.commands import migrations
+from console.commands.approving import put_name, refuse_unapproved, shown
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
 from console.commands.spawn import log_file, start_runner
@@ -23,11 +24,11 @@ from console.engine.session import RECONNECT_SECONDS
 from console.engine.unknown import refuse_unknown
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
-from console.journal import admission, approvals, commands, events, lease, read, runs, schema, steps, traffic
+from console.journal import admission, commands, events, lease, read, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
-from console.plan.approval import Person, Standing, Wanted
+from console.plan.approval import Standing, Wanted
 from console.plan.model import Doc, Plan
 from console.plan.order import until
 from console.sql.model import TaskPreview
@@ -130,26 +131,24 @@ class JournalWorld:
                 before=standing(conn, self._plan).applied,
             )  # fmt: skip
             hidden = self._hidden(conn)
-            return replace(state, approval=self._approval(conn, None), error=HIDDEN_RUN if hidden else "")
+            return replace(state, approval=self._stands(conn, None), error=HIDDEN_RUN if hidden else "")
         try:
             state = read.run_state(conn, run_id, environment=environment, tally=self._tally)
         except KeyError:
             raise UsageError(f"There is no run {run_id} in this database.") from None
-        return replace(state, approval=self._approval(conn, state))
+        return replace(state, approval=self._stands(conn, state))
 
-    def _approval(self, conn: Conn, state: RunState | None) -> Standing | None:
-        """Where the plan's approval stands: of the files here, else of those that the run began with."""
-        if self._plan is not None:
-            wanted = Wanted.of(self._plan)
-        elif state is not None:
-            wanted = Wanted(state.plan_id, state.plan_sha256)
-        else:
-            return None
-        if self._control:
-            operator: Person | None = approvals.person(conn, self._settings.operator)
-        else:  # a reviewer looks; the one whose own does not count is whoever began the run
-            operator = Person(state.operator) if state is not None else None
-        return admission.read_standing(conn, wanted, self._plan, operator)
+    def _stands(self, conn: Conn, state: RunState | None) -> Standing | None:
+        return shown(conn, self._settings, self._plan, state, control=self._control)
+
+    @property
+    def reviewer(self) -> str:
+        """Who would approve the plan from here."""
+        return self._settings.operator
+
+    def approve(self, comment: str, *, withdraw: bool = False) -> str:
+        """Record that the reviewer approves the plan as it was read, or takes that back; returns where."""
+        return put_name(self._settings, self._plan, comment, withdraw=withdraw, offline=False)
 
     def standing(self) -> tuple[str, ...]:
         """What is applied of a directory of migrations, in sentences; none for a plan.toml."""
@@ -265,7 +264,7 @@ class JournalWorld:
             refuse_unknown(until(self._plan, str(args.get("until", "end"))))
         run_id = self._find_run(conn)
         if verb is Verb.START:
-            self._refuse_unapproved(conn, run_id)
+            refuse_unapproved(conn, self._settings, self._plan, run_id)
         if run_id is None:
             if verb is not Verb.START and not (verb is Verb.ROLLBACK and self._plan.layout):
                 raise Refused("Nothing was started yet.", do="Start the run first.")
@@ -282,14 +281,6 @@ class JournalWorld:
         assert row is not None
         admission.refuse_other_plan(conn, self._plan, row)
         return commands.send(conn, run_id, verb, args, actor=self._settings.operator)
-
-    def _refuse_unapproved(self, conn: Conn, run_id: int | None) -> None:
-        """Before anything is written: a plan that changed is told as such first, then what approvals it lacks."""
-        assert self._plan is not None
-        row = runs.get(conn, run_id) if run_id is not None else None
-        if row is not None and row.status is not RunStatus.ROLLED_BACK:
-            admission.refuse_other_plan(conn, self._plan, row)
-        admission.refuse_unapproved(conn, self._plan, approvals.person(conn, self._settings.operator))
 
     def _begin(self, conn: Conn, plan: Plan, *, forward: bool = True) -> int:
         """A new run of the plan. Raises ConnectionFailed on a server the plan is not for."""
@@ -423,6 +414,15 @@ class PaperWorld:
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Always refused."""
         raise Refused("This is a dry run without a database: nothing can be started.")
+
+    @property
+    def reviewer(self) -> str:
+        """Who would approve the plan from here."""
+        return self._operator
+
+    def approve(self, comment: str, *, withdraw: bool = False) -> str:
+        """Record in the file beside the plan that the reviewer approves it as it was read, or takes that back."""
+        return put_name(Settings(operator=self._operator), self._plan, comment, withdraw=withdraw, offline=True)
 
     def save_report(self) -> str:
         """Refused: there is no run."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from console.headless.words import fence, markdown_cell, markdown_table, minutes, safe, strength, to_json, waits
+from console.plan.approval import Standing, brief, sentences
 from console.plan.model import Plan, Task
 from console.sql.hazards.allow import counted
 from console.sql.model import Lock, Readers, Statement, TaskPreview
@@ -74,7 +75,7 @@ def way_back(task: Task, preview: TaskPreview | None) -> str:
     return "nothing to undo in the database" if task.kind in ("check", "gate", "drain") else "derived by the engine"
 
 
-def _totals(plan: Plan, previews: Previews) -> list[tuple[str, str]]:
+def _totals(plan: Plan, previews: Previews, stands: Standing | None) -> list[tuple[str, str]]:
     back = no_way_back(plan, previews)
     return [
         ("plan", f"{plan.title} ({plan.id})"),
@@ -85,6 +86,7 @@ def _totals(plan: Plan, previews: Previews) -> list[tuple[str, str]]:
         ("estimate", minutes(sum(task.minutes for task in plan.tasks))),
         ("hazards", str(hazards(previews))),
         ("no way back", ", ".join(task.id for task, _ in back) or "every task can be undone"),
+        *(("approval", fact) for fact in (sentences(stands) if stands else ())),
     ]
 
 
@@ -131,9 +133,9 @@ def plain_lines(sql: str) -> list[str]:
     return safe(sql, keep_newlines=True).splitlines()
 
 
-def plan_text(plan: Plan, previews: Previews, *, ascii_only: bool = False) -> str:
+def plan_text(plan: Plan, previews: Previews, stands: Standing | None = None, *, ascii_only: bool = False) -> str:
     """The plan for a terminal or a mail, totals first."""
-    lines = [f"{name:<12} {text}" for name, text in _totals(plan, previews)]
+    lines = [f"{name:<12} {text}" for name, text in _totals(plan, previews, stands)]
     lines += ["", "Strongest lock on each object that exists before:"]
     lines += ["  " + lock_words(lock) for lock in strongest_locks(previews)] or ["  none known"]
     for phase in plan.phases:
@@ -151,10 +153,10 @@ def plan_text(plan: Plan, previews: Previews, *, ascii_only: bool = False) -> st
     return "\n".join(safe(line, ascii_only=ascii_only).rstrip() for line in lines) + "\n"
 
 
-def plan_markdown(plan: Plan, previews: Previews) -> str:
+def plan_markdown(plan: Plan, previews: Previews, stands: Standing | None = None) -> str:
     """The plan as a Markdown page; nothing in the plan's text is taken as markup."""
     lines = [f"# {markdown_cell(plan.title)}", ""]
-    lines += markdown_table(["Total", ""], [list(entry) for entry in _totals(plan, previews)])
+    lines += markdown_table(["Total", ""], [list(entry) for entry in _totals(plan, previews, stands)])
     locks = [[lock.object, lock.mode, waits(lock.mode), lock.basis] for lock in strongest_locks(previews)]
     if locks:
         lines += ["", "## Strongest locks", "", *markdown_table(["Object", "Lock", "Effect", "Basis"], locks)]
@@ -178,7 +180,7 @@ def _task_markdown(task: Task, preview: TaskPreview | None) -> list[str]:
     return lines
 
 
-def plan_json(plan: Plan, previews: Previews) -> dict[str, Any]:
+def plan_json(plan: Plan, previews: Previews, stands: Standing | None = None) -> dict[str, Any]:
     """The plan as data: ids, totals, and each task with its preview; files by path and digest, without their text."""
     phases = []
     for phase in plan.phases:
@@ -195,6 +197,9 @@ def plan_json(plan: Plan, previews: Previews) -> dict[str, Any]:
         "id": plan.id,
         "title": safe(plan.title),
         "sha256": plan.sha256,
+        "approval": None
+        if stands is None
+        else {**to_json(stands), "enough": stands.enough, "words": safe(brief(stands))},
         "layout": plan.layout,
         "notes": [safe(note) for note in plan.notes],
         "server": {"min": plan.server_min, "max": plan.server_max},

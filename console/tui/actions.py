@@ -37,6 +37,7 @@ class Actions:
             "open": self._open,
             "way_back": shell.preview.turn,
             "statements": self._statements,
+            "approve": self._approve,
             "start": self._start,
             "pause": self._pause,
             "faster": lambda: self._speed(pace.faster),
@@ -229,6 +230,28 @@ class Actions:
             self._send(pace.words(change), Verb.SPEED, **change)
         else:
             self.say("That is as far as it goes.")
+
+    def _approve(self) -> None:
+        shell = self._shell
+        facts, reviewer = shell.facts, shell.world.reviewer
+        if not facts.dry_run or facts.plan is None:
+            self.say("Approving is for reviewers: pgferry run --dry-run, or pgferry approve.")
+            return
+        stands = facts.state.approval if facts.state else None
+        mine = [one for one in stands.counted if one.name.casefold() == reviewer.casefold()] if stands else []
+        if mine:
+            withdraw = lambda: self._put_name("", withdraw=True)  # noqa: E731
+            shell.ask(questions.withdraw(facts.plan, mine[0], withdraw))
+        else:
+            shell.ask(questions.approve(facts.plan, reviewer, self._put_name))
+
+    def _put_name(self, comment: str, *, withdraw: bool = False) -> None:
+        def then(outcome: Outcome) -> None:
+            done = f"{'withdrawn' if withdraw else 'approved'}, {outcome.value}"
+            self.say(*((outcome.error, "bad") if outcome.error else (done, "ok")))
+
+        world = self._shell.world
+        self._shell.commands.ask(lambda: world.approve(comment, withdraw=withdraw), then)
 
     def _confirm(self) -> None:
         facts, state = self._shell.facts, self._shell.facts.state

@@ -14,7 +14,7 @@ class Key:
     ``keys`` are textual's names, comma-separated, empty for a line that only the footer has; ``shown`` is how they
     are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all.
     ``footer`` names the views whose footer shows it, in the order of this table. ``control`` marks what sends a
-    command to the runner.
+    command to the runner, ``review`` what only a reviewer's console (a dry run) does.
     """
 
     action: str
@@ -25,6 +25,7 @@ class Key:
     where: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
     control: bool = False
+    review: bool = False
 
 
 KEYS: tuple[Key, ...] = (
@@ -63,6 +64,16 @@ KEYS: tuple[Key, ...] = (
         "the other direction: forward or way back",
         ("preview",),
         ("preview",),
+    ),
+    Key(
+        "approve",
+        "a",
+        "a",
+        "approve",
+        "approve exactly this plan, or take that back (in a dry run; asks)",
+        ("tasks", "preview"),
+        ("preview",),
+        review=True,
     ),
     Key("statements", "v", "v", "statements", "the statements of every step", ("rollback",), ("rollback",)),
     Key("start", "s", "s", "start", "start or continue to a point you choose", footer=("tasks",), control=True),
@@ -109,12 +120,12 @@ def works_in(key: Key, view: str) -> bool:
     return not key.where or view in key.where
 
 
-def footer(view: str, control: bool = True, paused: bool = False) -> tuple[tuple[str, str], ...]:
+def footer(view: str, control: bool = True, paused: bool = False, review: bool = False) -> tuple[tuple[str, str], ...]:
     """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last."""
     shown = [
         (key.shown, "resume" if paused and key.action == "pause" else key.label)
         for key in KEYS
-        if view in key.footer and (control or not key.control)
+        if view in key.footer and (control or not key.control) and (review or not key.review)
     ][:6]
     return (*shown, ("?", "help"))
 

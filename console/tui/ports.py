@@ -50,6 +50,13 @@ class World(Protocol):
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Send a command to the runner, starting one if none runs. Refused for a read-only console."""
 
+    @property
+    def reviewer(self) -> str:
+        """Who would approve the plan from here."""
+
+    def approve(self, comment: str, *, withdraw: bool = False) -> str:
+        """Record that the reviewer approves the plan as it was read, or takes that back; returns where it was recorded."""
+
     def save_report(self) -> str:
         """Write a report of the run; returns the path of the file."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from console.journal.state import RollbackPreview, RunState, Session, TaskState, TaskStatus
+from console.plan.approval import Approval
+from console.plan.model import Plan
 from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.rollback import total_time
@@ -27,7 +29,8 @@ class Option:
 class Question:
     """A question over the lower part of the screen. ``esc`` always closes it and does nothing.
 
-    With ``typed`` the operator types exactly that text, and ``act`` is done; else one of the options is chosen.
+    With ``typed`` the operator types exactly that text, and ``act`` is done; with ``said`` any text, which it gets; else
+    one of the options is chosen.
     """
 
     title: str
@@ -35,6 +38,7 @@ class Question:
     options: tuple[Option, ...] = ()
     typed: str = ""
     act: Act | None = None
+    said: Callable[[str], None] | None = None
 
 
 NO = ("esc", "no, leave everything as it is")
@@ -65,6 +69,31 @@ def start(facts: Facts, task: TaskState, send: Callable[[str], None]) -> Questio
             Option("3", "the end of the plan", lambda: send("end")),
             Option(NO[0], NO[1], _nothing),
         ),
+    )
+
+
+def approve(plan: Plan, reviewer: str, yes: Callable[[str], None]) -> Question:
+    """A reviewer puts their name to exactly these files."""
+    return Question(
+        f"Approve {plan.title} ({plan.id})?",
+        (
+            f"You, {reviewer}, approve these {len(plan.files)} files and no others, as this console read them:",
+            plan.sha256,
+        ),
+        said=yes,
+    )
+
+
+def withdraw(plan: Plan, approval: Approval, yes: Act) -> Question:
+    """A reviewer takes an approval back."""
+    words = (
+        f"You, {approval.name}, approved it at {approval.at:%Y-%m-%d %H:%M}: {plan.sha256}",
+        "Without it the plan may not be started; what was begun with it goes on.",
+    )
+    return Question(
+        f"Take back your approval of {plan.title} ({plan.id})?",
+        words,
+        (Option("y", "yes, withdraw it", yes), Option(NO[0], NO[1], _nothing)),
     )
 
 

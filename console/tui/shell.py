@@ -166,7 +166,7 @@ class Shell(App[int], inherit_bindings=False):
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
         paused = state is not None and can_resume(state)
-        keys = footer(self.view.name, facts.can_control, paused)
+        keys = footer(self.view.name, facts.can_control, paused, facts.dry_run)
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
         if self.question is not None:
@@ -279,7 +279,9 @@ class Shell(App[int], inherit_bindings=False):
         """Open a question, or close the one that is open."""
         self.question = question
         self.chosen = 0
-        if question is not None and question.typed:
+        if question is not None and question.said is not None:
+            self.open_prompt("comment, may stay empty: ")
+        elif question is not None and question.typed:
             self.open_prompt(f"type {question.typed}: ")
 
     def _answer(self, action: str) -> None:
@@ -338,7 +340,9 @@ class Shell(App[int], inherit_bindings=False):
         asked = self.question
         self.close_prompt()
         self.ask(None)
-        if asked is not None:
+        if asked is not None and asked.said is not None:
+            asked.said(event.value.strip())
+        elif asked is not None:
             if event.value == asked.typed and asked.act is not None:
                 asked.act()
             else:

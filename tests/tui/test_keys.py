@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
-from console.journal.state import Session, Verb
+from console.journal.state import RunState, Session, Verb
+from console.plan.approval import Approval, Wanted, standing
 from console.tui.keys import KEYS, SCREENS, footer
 from console.tui.shell import Shell
-from tests.canned import a_run_state
+from tests.canned import a_plan, a_run_state
 from tests.tui.world import CannedWorld, a_shell, settled
 
 
@@ -196,3 +200,63 @@ def test_footers_are_short() -> None:
         assert len(keys) <= 7
         assert keys[-1] == ("?", "help")
     assert len({key.action for key in KEYS}) == len(KEYS)
+
+
+def approved(*names: str, needed: int = 1) -> RunState:
+    """A run that has not begun, with these approvals of the plan."""
+    plan = a_plan()
+    records = [
+        Approval(plan.id, plan.sha256, name, datetime(2026, 11, 21, 12, place, tzinfo=UTC), role=f"role_{name}")
+        for place, name in enumerate(names)
+    ]
+    return replace(a_run_state("fresh"), approval=standing(Wanted(plan.id, plan.sha256, needed), records))
+
+
+@pytest.mark.parametrize(
+    ("state", "keys", "asked"),
+    [
+        (approved(), ["2", "a", "enter"], [("", False)]),
+        (approved(), ["a", *"ok", "enter"], [("ok", False)]),
+        (approved(), ["2", "a", "escape", "enter"], []),
+        (approved("r2"), ["2", "a", "y"], [("", True)]),
+        (approved("r2"), ["2", "a", "escape"], []),
+        (approved("other"), ["2", "a", "enter"], [("", False)]),
+    ],
+)
+async def test_a_reviewer_approves(state: RunState, keys: list[str], asked: list[tuple[str, bool]]) -> None:
+    world = CannedWorld(current=state)
+    app = await after(world, *keys, dry_run=True)
+    assert world.approved == asked
+    if asked:
+        assert "journal of database arbitrage" in app.notice[0]
+
+
+async def test_only_a_reviewer_approves() -> None:
+    world = CannedWorld(current=approved())
+    app = await after(world, "2", "a", "enter")
+    assert world.approved == []
+    assert "dry-run" in app.notice[0] or app.question is None
+
+
+async def test_the_question_names_plan_digest_and_reviewer() -> None:
+    app = await after(CannedWorld(current=approved()), "2", "a", dry_run=True)
+    text = "\n".join(line.plain for line in app.lines(80, 24))
+    for words in ("r2", a_plan().sha256, a_plan().title):
+        assert words in text
+    assert ("a", "approve") in footer("preview", control=False, review=True)
+    assert "approve" not in dict(footer("preview")).values()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (approved("r2"), "approved by r2, 21 Nov"),
+        (approved("r2", "r3", needed=2), "2 of 2 approvals: r2, r3"),
+        (approved(), "0 of 1 approvals"),
+    ],
+)
+async def test_preview_says_who_approved(state: RunState, words: str) -> None:
+    app = await after(CannedWorld(current=state), "2", dry_run=True)
+    text = "\n".join(line.plain for line in app.lines(80, 24))
+    assert words in text
+    assert f"{a_plan().sha256[:4]} {a_plan().sha256[4:8]}" in text

@@ -35,6 +35,12 @@ class CannedWorld:
     reports: int = 0
     known: dict[str, TaskPreview] = field(default_factory=previews)
     changed: threading.Event = field(default_factory=threading.Event)
+    reviewer: str = "r2"
+    approved: list[tuple[str, bool]] = field(default_factory=list)  # comment, whether it was taken back
+
+    def approve(self, comment: str, *, withdraw: bool = False) -> str:
+        self.approved.append((comment, withdraw))
+        return "recorded in the journal of database arbitrage"
 
     def become(self, state: RunState) -> None:
         """The run changes."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from console.plan import approval
 from console.sql.model import Statement, TaskPreview
-from console.text import plain
+from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.base import beside, cell, ends, fill, fit, heading, joined, line, rule, scrolled, span, wrap
 from console.tui.draw.locks import lock_line, lock_summary, name_of, strongest, yes_no
@@ -29,7 +30,6 @@ def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int
     """The task and its file, what it does, and a line for each of its first checks."""
     file = preview.file if side == UP else preview.down_file
     origin = file or ("made from the mapping" if preview.derived else "")
-    where = f"plan {facts.plan.sha256[:8]}" if facts.plan else ""
     first = line((f" {preview.task_id}  ", "title"), (title, "title"))
     direction = line(("way back ", "warn") if side == DOWN else ("forward ", "ok"), (origin, ""))
     sentence, *checks = preview.text.splitlines() or [""]
@@ -38,7 +38,17 @@ def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int
         more[-1] = line("   ", (f"and {len(checks) - MORE + 1} more checks", "dim"))
     words = sentence.removeprefix(f"Runs the statements of {file}, ")  # the file is named beside it
     second = line(" ", direction, ("  " + words if words != f"Runs {file}." else "", "dim"))
-    return [ends(first, line((where + " ", "dim")), width), fit(second, width), *more]
+    return [ends(first, _approval(facts, width // 2), width), fit(second, width), *more]
+
+
+def _approval(facts: Facts, width: int) -> Text:
+    """Who approved which digest; the plan's digest alone where nobody did or has to."""
+    stands = facts.state.approval if facts.state else None
+    if stands is None or not (stands.needed or stands.counted):
+        return line((f"plan {facts.plan.sha256[:8]} " if facts.plan else "", "dim"))
+    words = shorten(plain(approval.brief(stands)), max(width - 13, 12))
+    style = "ok" if stands.enough else "warn"
+    return line((words, style), (f"{facts.glyphs.dot} {approval.grouped(stands.sha256)} ", "dim"))
 
 
 def statement_rows(
