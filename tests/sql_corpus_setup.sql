@@ -1,7 +1,8 @@
 -- The database that the statements of sql_corpus.txt are read for and run in. Every table has rows.
 CREATE TABLE p (id int PRIMARY KEY, v text);
 CREATE TABLE c (id int PRIMARY KEY, p_id int CONSTRAINT c_p_fkey REFERENCES p (id), x int, y text, z varchar(50),
-  d numeric(10, 2), t timestamp, CONSTRAINT c_x_check CHECK (x > 0) NOT VALID);
+  d numeric(10, 2), t timestamp);
+ALTER TABLE c ADD CONSTRAINT c_x_check CHECK (x > 0) NOT VALID;
 CREATE INDEX c_x_idx ON c (x);
 CREATE UNIQUE INDEX c_y_idx ON c (y);
 ALTER TABLE c ADD CONSTRAINT c_late_fkey FOREIGN KEY (x) REFERENCES p (id) NOT VALID;

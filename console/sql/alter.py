@@ -30,6 +30,7 @@ from console.sql.nodes import (
     which,
     written,
 )
+from console.sql.queries import read_query
 from console.sql.tables import add_column, add_constraint
 
 _REWRITES = frozenset({"AT_SetLogged", "AT_SetUnLogged", "AT_SetTableSpace", "AT_SetExpression"})
@@ -42,13 +43,21 @@ def alter_table(facts: Facts, stmt: Any) -> None:
     """ALTER TABLE, INDEX, VIEW, MATERIALIZED VIEW, SEQUENCE, FOREIGN TABLE: the strongest subcommand counts."""
     table = stmt.relation
     name = relation(table)
+    if stmt.objtype == pb.OBJECT_TYPE:
+        _composite(facts, stmt, name)
+        return
     for node in stmt.cmds:
         cmd = inner(node)
         subcommand = str(pb.AlterTableType.Name(cmd.subtype))
         facts.table(name, _subcommand(facts, stmt, cmd, subcommand))
-    if stmt.objtype == pb.OBJECT_INDEX:
-        on = facts.known.index_table.get(name)
-        facts.lock(on or f"table of index {name}", ACCESS_SHARE, "grammar" if on else "assumed")
+
+
+def _composite(facts: Facts, stmt: Any, name: str) -> None:
+    """ALTER TYPE ... ATTRIBUTE: refused while a table has a column of it; CASCADE carries it on to tables OF the type."""
+    facts.lock(name, ACCESS_EXCLUSIVE)
+    if any(inner(node).behavior == pb.DROP_CASCADE for node in stmt.cmds) and not facts.is_new(name):
+        facts.costs(rewrite=None)
+        _cascade(facts, name)
 
 
 def _subcommand(facts: Facts, stmt: Any, cmd: Any, subcommand: str) -> str:
@@ -56,7 +65,7 @@ def _subcommand(facts: Facts, stmt: Any, cmd: Any, subcommand: str) -> str:
     table = stmt.relation
     hot = not facts.is_new(relation(table))
     mode = alter_table_mode(subcommand)
-    if subcommand in _REWRITES:
+    if subcommand in _REWRITES and stmt.objtype != pb.OBJECT_SEQUENCE:
         facts.costs(rewrite=True)
         if hot:
             _rewrite_hazard(facts, relation(table), subcommand)
@@ -79,13 +88,15 @@ def _subcommand(facts: Facts, stmt: Any, cmd: Any, subcommand: str) -> str:
             facts.known.proven.discard((relation(table), cmd.name))
         case "AT_DropColumn":
             _referenced(facts, relation(table), "")
+            _sequences(facts, relation(table))
             if hot:
                 _drop_column(facts, table, cmd)
         case "AT_DropConstraint":
             _referenced(facts, relation(table), cmd.name)
         case "AT_AlterConstraint":
-            _referenced(facts, relation(table), definition(cmd).conname, SHARE_ROW)
-            facts.costs(scan=None if definition(cmd).alter_enforceability else False)
+            if definition(cmd).alter_enforceability:
+                _referenced(facts, relation(table), definition(cmd).conname)
+                facts.costs(scan=None)
         case "AT_SetRelOptions" | "AT_ResetRelOptions" | "AT_ReplaceRelOptions":
             return option_mode(inner(o).defname for o in inner(getattr(cmd, "def")).items)
         case "AT_AttachPartition":
@@ -98,16 +109,18 @@ def _subcommand(facts: Facts, stmt: Any, cmd: Any, subcommand: str) -> str:
             facts.table(relation(definition(cmd)), ACCESS_SHARE)
         case "AT_SetAccessMethod":
             facts.costs(rewrite=None)
-        case "AT_ChangeOwner" | "AT_SetTableSpace" | "AT_AddIdentity" | "AT_SetIdentity" | "AT_DropIdentity":
+        case "AT_ChangeOwner" | "AT_DropIdentity":
             _sequences(facts, relation(table))
+        case "AT_SetIdentity":
+            _sequences(facts, relation(table), SHARE_ROW)
     if cmd.behavior == pb.DROP_CASCADE and hot:
         _cascade(facts, relation(table))
     return mode
 
 
-def _sequences(facts: Facts, table: str) -> None:
+def _sequences(facts: Facts, table: str, mode: str = ACCESS_EXCLUSIVE) -> None:
     if table not in facts.known.made_here:
-        facts.lock(f"sequences of {table}", ACCESS_EXCLUSIVE, "assumed")
+        facts.lock(f"sequences of {table}", mode, "assumed")
 
 
 def _cascade(facts: Facts, name: str) -> None:
@@ -166,6 +179,8 @@ def _change_type(facts: Facts, table: Any, cmd: Any, hot: bool) -> None:
     rewrite = type_change(column.type_name, using, facts, facts.known.column_types.get(place))
     facts.known.column_types[place] = column.type_name
     facts.costs(rewrite=rewrite)
+    if using is not None:
+        read_query(facts, using)
     _referenced(facts, relation(table), "")
     if relation(table) not in facts.known.made_here:
         facts.lock(f"tables that reference {relation(table)}", ACCESS_EXCLUSIVE, "assumed")
@@ -194,6 +209,7 @@ def _attach(facts: Facts, stmt: Any, cmd: Any) -> None:
     if parent not in facts.known.made_here:
         facts.lock(f"default partition of {parent}", ACCESS_EXCLUSIVE, "assumed")
         facts.lock(f"tables that {parent} references", SHARE_ROW, "assumed")
+        facts.lock(f"tables that reference {parent}", SHARE_ROW, "assumed")
     else:
         for target in facts.known.references.get(parent, ()):
             facts.lock(target, SHARE_ROW)
@@ -213,6 +229,7 @@ def _detach(facts: Facts, table: Any, cmd: Any, subcommand: str, hot: bool) -> s
     if name not in facts.known.made_here:
         facts.lock(f"default partition of {name}", ACCESS_EXCLUSIVE, "assumed")
         facts.lock(f"tables that {name} references", SHARE_ROW, "assumed")
+        facts.lock(f"tables that reference {name}", ACCESS_EXCLUSIVE, "assumed")
     if subcommand == "AT_DetachPartitionFinalize" or cmd.concurrent:
         return SHARE_UPDATE
     if hot:
@@ -242,6 +259,8 @@ def rename(facts: Facts, stmt: Any) -> None:
         else:
             advice.rename(facts, enum_words(pb.ObjectType, kind).lower(), name, new, _with_view(stmt, kind))
     elif kind in (pb.OBJECT_COLUMN, pb.OBJECT_ATTRIBUTE) and not facts.is_new(name):
+        if kind == pb.OBJECT_ATTRIBUTE and stmt.behavior == pb.DROP_CASCADE:
+            facts.lock(f"whatever depends on {name}", ACCESS_EXCLUSIVE, "assumed")
         advice.rename(facts, f"the column of {name}", stmt.subname, stmt.newname)
 
 
@@ -288,3 +307,12 @@ def set_owner(facts: Facts, stmt: Any) -> None:
     """OWNER TO of what is not a relation."""
     if stmt.HasField("relation"):
         facts.table(relation(stmt.relation), ACCESS_EXCLUSIVE)
+    elif stmt.object_type == pb.OBJECT_TYPE:
+        facts.lock(_object_name(stmt.object), ACCESS_EXCLUSIVE)  # a composite type is a relation
+
+
+def depends(facts: Facts, stmt: Any) -> None:
+    """DEPENDS ON EXTENSION."""
+    if stmt.HasField("relation"):
+        mode = ACCESS_SHARE if stmt.object_type == pb.OBJECT_TRIGGER else ACCESS_EXCLUSIVE
+        facts.table(relation(stmt.relation), mode)

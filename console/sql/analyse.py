@@ -25,6 +25,7 @@ _READERS: dict[str, Callable[[Facts, Any], None]] = {
     "alter_extension_contents_stmt": objects.named_only,
     "alter_extension_stmt": objects.opaque("the extension's script is not read"),
     "alter_object_schema_stmt": alter.set_schema,
+    "alter_object_depends_stmt": alter.depends,
     "alter_owner_stmt": alter.set_owner,
     "alter_policy_stmt": objects.on_table,
     "alter_publication_stmt": objects.publication,
@@ -78,7 +79,7 @@ _NO_TABLE = frozenset(
     f"{name}_stmt"
     for name in """
     alter_collation alter_database_refresh_coll alter_database_set alter_database alter_default_privileges
-    alter_event_trig alter_fdw alter_foreign_server alter_function alter_object_depends alter_op_family alter_operator
+    alter_event_trig alter_fdw alter_foreign_server alter_function alter_op_family alter_operator
     alter_role_set alter_role alter_stats alter_system alter_tsconfiguration alter_tsdictionary alter_user_mapping
     check_point close_portal constraints_set create_am create_cast create_conversion create_event_trig create_extension
     create_fdw create_foreign_server create_op_class create_op_family create_plang create_role create_table_space

@@ -51,12 +51,15 @@ def drop(facts: Facts, stmt: Any) -> None:
         elif kind == pb.OBJECT_TYPE:
             facts.lock(name, ACCESS_EXCLUSIVE)  # a composite type is a relation
             facts.gone.add(name)
+        elif kind == pb.OBJECT_STATISTIC_EXT:
+            facts.lock(f"table of statistics {name}", SHARE_UPDATE, "assumed")
         elif kind in _CALLED:
             _called(facts, name, hot)
         elif kind == pb.OBJECT_SCHEMA:
             facts.gone.add(name)
             if cascade:
                 facts.lock(f"everything in schema {name}", ACCESS_EXCLUSIVE, "grammar")
+                facts.lock(f"tables that those in schema {name} reference", ACCESS_EXCLUSIVE, "assumed")
         elif kind in (pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, pb.OBJECT_SEQUENCE) and hot:
             word = enum_words(pb.ObjectType, kind).lower()
             facts.warn("DROP-OBJECT", f"Running applications that use the {word} {name} fail.", "")

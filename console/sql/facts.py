@@ -38,6 +38,7 @@ class Known:
     index_table: dict[str, str] = field(default_factory=dict)
     proven: set[tuple[str, str]] = field(default_factory=set)  # (table, column): a valid CHECK says it is not null
     unvalidated: dict[tuple[str, str], int | None] = field(default_factory=dict)  # NOT VALID constraint -> its group
+    triggers: dict[str, set[str]] = field(default_factory=dict)  # table -> functions of triggers made here
     routines: dict[str, Facts] = field(default_factory=dict)  # what a call of a routine made here does
     types: set[str] = field(default_factory=set)  # made here, without a check
     index_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # index made here -> its plain columns

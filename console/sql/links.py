@@ -13,6 +13,8 @@ from functools import lru_cache
 # The link, and the words for it with {} where the object's name stands.
 PHRASES = {
     "everything": "?",
+    "references of schema": "tables that those in schema {} reference",
+    "referenced by, and on": "tables that reference {}, directly or through others",
     "references": "tables that {} references",  # by foreign keys of {} and of its partitions
     "referenced by": "tables that reference {}",
     "constraint's target": "table that {} references",  # {} is a constraint of the statement's table
@@ -26,6 +28,8 @@ PHRASES = {
     "publication": "tables that publication {} held",
     "domain": "tables with columns of {}",
     "uses": "whatever {}() uses",  # a routine
+    "row changes": "whatever changes in {} set off",  # foreign keys both ways, sequences, triggers, a view's tables
+    "table of statistics": "table of statistics {}",
     "clustered": "every table that was clustered before",
     "all in schema": "everything in schema {}",
     "tables in schema": "every table of {}",

@@ -31,7 +31,7 @@ from console.sql.nodes import (
     which,
     written,
 )
-from console.sql.queries import read_query, read_reads
+from console.sql.queries import fire_triggers, read_pure, read_query, read_reads
 
 _ON_TABLE = frozenset({pb.OBJECT_TRIGGER, pb.OBJECT_RULE, pb.OBJECT_POLICY, pb.OBJECT_TABCONSTRAINT, pb.OBJECT_COLUMN})
 _RELATIONS = frozenset(
@@ -63,6 +63,9 @@ def create_index(facts: Facts, stmt: Any) -> None:
     facts.known.index_table[index] = table
     facts.known.index_columns[index] = tuple(inner(p).name for p in stmt.index_params)
     facts.costs(scan=True)
+    for node in (*(inner(p).expr for p in stmt.index_params), stmt.where_clause):
+        if which(node):
+            read_pure(facts, inner(node))
     if stmt.concurrent and stmt.if_not_exists:
         facts.warn(
             "IF-NOT-EXISTS-INDEX",
@@ -91,7 +94,8 @@ def reindex(facts: Facts, stmt: Any) -> None:
     gentle = option(stmt.params, "concurrently")
     facts.costs(scan=True, rewrite=False)
     if stmt.kind not in (pb.REINDEX_OBJECT_INDEX, pb.REINDEX_OBJECT_TABLE):
-        facts.lock(f"every table of {stmt.name or 'the database'}", SHARE_UPDATE if gentle else SHARE, "grammar")
+        every = f"every table of {stmt.name}" if stmt.kind == pb.REINDEX_OBJECT_SCHEMA else "every table"
+        facts.lock(every, SHARE_UPDATE if gentle else SHARE)
         name, object_word = stmt.name, str(pb.ReindexObjectType.Name(stmt.kind)).rsplit("_", 1)[1]
         target = stmt.name
     else:
@@ -132,8 +136,10 @@ def refresh(facts: Facts, stmt: Any) -> None:
     """REFRESH MATERIALIZED VIEW."""
     name = relation(stmt.relation)
     facts.table(name, "EXCLUSIVE" if stmt.concurrent else ACCESS_EXCLUSIVE)
-    facts.lock(f"tables that {name} reads", ACCESS_SHARE, "assumed")
-    facts.costs(rewrite=not stmt.concurrent, scan=True)
+    if not stmt.skip_data:
+        facts.lock(f"tables that {name} reads", ACCESS_SHARE, "assumed")
+    facts.costs(rewrite=not stmt.concurrent, scan=not stmt.skip_data)
+    facts.scan = not stmt.skip_data
     if not stmt.concurrent and not facts.is_new(name):
         facts.warn(
             "REFRESH-NOT-CONCURRENT",
@@ -144,9 +150,11 @@ def refresh(facts: Facts, stmt: Any) -> None:
 
 def create_trigger(facts: Facts, stmt: Any) -> None:
     """CREATE TRIGGER."""
-    facts.table(relation(stmt.relation), SHARE_ROW)
+    table = relation(stmt.relation)
+    facts.table(table, SHARE_ROW)
+    facts.known.triggers.setdefault(table, set()).add(plain_name(strings(stmt.funcname)))
     if stmt.HasField("constrrel"):
-        facts.table(relation(stmt.constrrel), SHARE_ROW)
+        facts.table(relation(stmt.constrrel), ACCESS_SHARE)
 
 
 def on_table(facts: Facts, stmt: Any) -> None:
@@ -155,13 +163,10 @@ def on_table(facts: Facts, stmt: Any) -> None:
     facts.table(relation(table), ACCESS_EXCLUSIVE)
     if not isinstance(stmt, pb.RuleStmt):
         read_reads(facts, (inner(n) for n in (stmt.qual, stmt.with_check) if which(n)))
+        facts.scan = False
     else:
         for action in stmt.actions:
-            apart = facts.apart()
-            read_query(apart, inner(action))
-            for name, (mode, basis) in apart.held.items():
-                if name not in ("old", "new"):
-                    facts.table(name, mode, basis)
+            _not_run(facts, inner(action), hidden=("old", "new"))
 
 
 def create_sequence(facts: Facts, stmt: Any) -> None:
@@ -196,19 +201,19 @@ def comment(facts: Facts, stmt: Any) -> None:
     if stmt.objtype in _RELATIONS:
         facts.table(plain_name(strings(inner(stmt.object).items)), SHARE_UPDATE)
     elif stmt.objtype in _ON_TABLE:
-        facts.table(plain_name(strings(inner(stmt.object).items)[:-1]), SHARE_UPDATE)
+        mode = SHARE_UPDATE if stmt.objtype == pb.OBJECT_COLUMN else ACCESS_SHARE
+        facts.table(plain_name(strings(inner(stmt.object).items)[:-1]), mode)
 
 
 def grant(facts: Facts, stmt: Any) -> None:
-    """GRANT and REVOKE. Since 18 a table's privileges are changed under a lock of their own."""
-    mode = SHARE_UPDATE if facts.known.server_major >= 18 else ACCESS_SHARE
-    if stmt.targtype == pb.ACL_TARGET_ALL_IN_SCHEMA:
-        if stmt.objtype in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
-            for schema in strings(stmt.objects):
-                facts.lock(f"every table of {schema}", mode)
-    elif stmt.objtype in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
-        for node in stmt.objects:
-            facts.table(relation(inner(node)), mode)
+    """GRANT and REVOKE: a table that is named is opened since 18, and not locked before; ALL ... IN SCHEMA locks none."""
+    if stmt.targtype != pb.ACL_TARGET_OBJECT or stmt.objtype not in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
+        return
+    for node in stmt.objects:
+        name = relation(inner(node))
+        facts.tables[name] = None
+        if facts.known.server_major >= 18:
+            facts.lock(name, ACCESS_SHARE)
 
 
 def truncate(facts: Facts, stmt: Any) -> None:
@@ -216,10 +221,11 @@ def truncate(facts: Facts, stmt: Any) -> None:
     names = [relation(inner(n)) for n in stmt.relations]
     for name in names:
         facts.table(name, ACCESS_EXCLUSIVE)
+        fire_triggers(facts, name)
         if stmt.restart_seqs:
             facts.lock(f"sequences of {name}", ACCESS_EXCLUSIVE, "assumed")
         if stmt.behavior == pb.DROP_CASCADE:
-            facts.lock(f"tables that reference {name}", ACCESS_EXCLUSIVE, "assumed")
+            facts.lock(f"tables that reference {name}, directly or through others", ACCESS_EXCLUSIVE, "assumed")
         if not facts.is_new(name):
             facts.warn(
                 "TRUNCATE",
@@ -368,14 +374,27 @@ def named_only(facts: Facts, stmt: Any) -> None:
 
 def explain(facts: Facts, stmt: Any) -> None:
     """EXPLAIN takes the locks of the statement it explains."""
-    read_reads(facts, [inner(stmt.query)])
     if option(stmt.options, "analyze"):
-        facts.scan = None
+        read_reads(facts, [inner(stmt.query)])
+    else:
+        _not_run(facts, inner(stmt.query))
 
 
 def cursor(facts: Facts, stmt: Any) -> None:
-    """DECLARE CURSOR and PREPARE."""
-    read_query(facts, inner(stmt.query))
+    """DECLARE CURSOR; PREPARE looks at the tables, and EXECUTE is unknown."""
+    if isinstance(stmt, pb.PrepareStmt):
+        _not_run(facts, inner(stmt.query))
+    else:
+        read_query(facts, inner(stmt.query))
+
+
+def _not_run(facts: Facts, query: Any, hidden: tuple[str, ...] = ()) -> None:
+    """A query that is analysed now and run later or never: its tables are locked, what it would set off is not."""
+    apart = facts.apart()
+    read_query(apart, query)
+    for name, (mode, basis) in apart.held.items():
+        if name in apart.tables and name not in hidden:
+            facts.table(name, mode, basis)
 
 
 def opaque(why: str) -> Any:

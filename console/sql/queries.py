@@ -1,6 +1,7 @@
 """Locks of SELECT, INSERT, UPDATE, DELETE, MERGE and COPY: which relations they name, and how.
 
-Locks that triggers and foreign key checks take while rows change are not named: they are as weak as the row locks.
+What changing rows sets off is assumed to lock as a change of rows does: foreign keys and sequences do; a trigger that
+the sequence did not make is not read.
 """
 
 from __future__ import annotations
@@ -63,10 +64,13 @@ class _Reader:
             call(self.facts, node)
         if isinstance(node, pb.SelectStmt) and node.locking_clause:
             self.row_locked |= _locked(node)[0]
+        if isinstance(node, pb.SelectStmt) and node.from_clause:
+            self.facts.costs(scan=None)
         if isinstance(node, _WRITERS):
             self.facts.table(relation(node.relation), ROW_EXCLUSIVE)
+            row_changes(self.facts, relation(node.relation))
             if not isinstance(node, pb.InsertStmt):
-                self.facts.scan = None
+                self.facts.costs(scan=None)
         into = node.into_clause if isinstance(node, pb.SelectStmt) and node.HasField("into_clause") else None
         if into is not None:
             self.facts.make(relation(into.rel))
@@ -110,6 +114,37 @@ def call(facts: Facts, node: Any) -> None:
     facts.words = f"unknown, {name}() was not read: count on reads and writes waiting"
 
 
+def fire_triggers(facts: Facts, table: str) -> None:
+    """Note what the triggers do that this sequence made on ``table``."""
+    for name in sorted(facts.known.triggers.get(table, ())):
+        if name in facts.known.routines:
+            facts.include(facts.known.routines[name], named=False)
+        else:
+            facts.lock(f"whatever {name}() uses", ACCESS_EXCLUSIVE, "assumed")
+
+
+def row_changes(facts: Facts, table: str) -> None:
+    """Note what changing rows reaches besides: foreign keys look up or change rows, triggers fire, sequences count."""
+    fire_triggers(facts, table)
+    if table not in facts.known.made_here:
+        facts.lock(f"whatever changes in {table} set off", ROW_EXCLUSIVE, "assumed")
+        return
+    for target in facts.known.references.get(table, ()):
+        facts.lock(target, ROW_SHARE)
+    for other, targets in facts.known.references.items():
+        if table in targets:
+            facts.lock(other, ROW_EXCLUSIVE)
+
+
+def read_pure(facts: Facts, node: Any) -> None:
+    """Note what an expression calls that must be immutable: such a function can read, and nothing else."""
+    for part in descend(node):
+        if isinstance(part, pb.FuncCall):
+            names = strings(part.funcname)
+            if names[-1] not in STEADY:
+                facts.lock(f"whatever {plain_name(names)}() uses", ACCESS_SHARE, "assumed")
+
+
 def read_query(facts: Facts, stmt: Any) -> None:
     """Note every relation a query or a change of rows names."""
     _Reader(facts).visit(stmt, frozenset())
@@ -124,8 +159,6 @@ def read_reads(facts: Facts, nodes: Iterable[Any]) -> None:
 def select(facts: Facts, stmt: Any) -> None:
     """SELECT, with or without INTO, FOR UPDATE and data-changing WITH queries."""
     read_query(facts, stmt)
-    if stmt.from_clause:
-        facts.scan = None
     _rows_wait(facts)
 
 
@@ -169,7 +202,6 @@ def delete(facts: Facts, stmt: Any) -> None:
 def merge(facts: Facts, stmt: Any) -> None:
     """MERGE."""
     read_query(facts, stmt)
-    facts.scan = None
     _rows_wait(facts)
 
 
@@ -190,3 +222,5 @@ def copy(facts: Facts, stmt: Any) -> None:
     else:
         facts.table(relation(stmt.relation), ROW_EXCLUSIVE if stmt.is_from else ACCESS_SHARE)
         facts.scan = not stmt.is_from
+        if stmt.is_from:
+            row_changes(facts, relation(stmt.relation))

@@ -7,11 +7,11 @@ from typing import Any
 from postgast import pg_query_pb2 as pb
 
 from console.sql import advice
-from console.sql.columns import checked_type, constraints, is_serial, of_type, steady, type_text
+from console.sql.columns import checked_type, constraints, is_serial, of_type, steady, type_text, type_word
 from console.sql.facts import Constraint, Facts
 from console.sql.locks import ACCESS_EXCLUSIVE, ACCESS_SHARE, SHARE_ROW, SHARE_UPDATE
 from console.sql.nodes import beside, inner, relation, strings
-from console.sql.queries import read_query
+from console.sql.queries import read_pure, read_query
 
 _INDEXED = (pb.CONSTR_PRIMARY, pb.CONSTR_UNIQUE)
 
@@ -52,6 +52,8 @@ def create_table(facts: Facts, stmt: Any) -> None:
     create = stmt.base_stmt if isinstance(stmt, pb.CreateForeignTableStmt) else stmt
     table = relation(create.relation)
     facts.make(table)
+    if create.HasField("of_typename"):
+        facts.lock(type_word(create.of_typename), ACCESS_SHARE)
     for element in create.table_elts:
         _define(facts, table, inner(element))
     for parent in (inner(p) for p in create.inh_relations):
@@ -68,6 +70,7 @@ def create_table(facts: Facts, stmt: Any) -> None:
             continue
         facts.lock(f"default partition of {name}", ACCESS_EXCLUSIVE, "assumed")
         facts.lock(f"tables that {name} references", SHARE_ROW, "assumed")
+        facts.lock(f"tables that reference {name}", SHARE_ROW, "assumed")
         facts.scan = None
         if not facts.is_new(name):
             facts.warn(
@@ -131,6 +134,8 @@ def add_constraint(facts: Facts, table: Any, constraint: Any) -> str:
             advice.not_null(facts, table, strings(constraint.keys)[0])
     else:
         facts.costs(scan=not later)
+        if not later:
+            read_query(facts, inner(constraint.raw_expr))
         if hot and not later:
             advice.check(facts, table, constraint)
     remember_constraint(facts, name, constraint, target)
@@ -163,6 +168,7 @@ def add_column(facts: Facts, table: Any, column: Any) -> None:
                 advice.unique(facts, table, copy)
         elif constraint.contype == pb.CONSTR_CHECK:
             facts.costs(scan=True)
+            read_query(facts, inner(constraint.raw_expr))
             if hot:
                 advice.check(facts, table, constraint)
 
@@ -174,8 +180,11 @@ def _column_values(facts: Facts, table: Any, column: Any, default: Any, hot: boo
     required = of_type(column, pb.CONSTR_NOTNULL) is not None
     written_type = type_text(column.type_name)
     facts.known.column_types[(relation(table), column.colname)] = column.type_name
+    if default is not None:
+        read_query(facts, inner(default.raw_expr))
     if generated is not None and generated.generated_kind != "v":
         facts.costs(rewrite=True)
+        read_pure(facts, inner(generated.raw_expr))
         if hot:
             advice.generated_column(facts, table, column, "The expression is stored", "GENERATED-COLUMN-REWRITE")
     elif identity is not None:

@@ -104,6 +104,8 @@ def in_transaction(conn: psycopg.Connection, known: dict[int, Relation], text: s
         files = dict(conn.execute(_FILES).fetchall())
     finally:
         conn.rollback()
+        conn.execute("DEALLOCATE ALL")
+        conn.rollback()
     return _effects(known, held, files, read)
 
 
