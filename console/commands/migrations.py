@@ -8,13 +8,14 @@ from console.engine import rollback
 from console.engine.files import pieces
 from console.engine.ledgers.standing import only_pending, standing
 from console.errors import PlanError, Refused
-from console.journal import runs, schema
+from console.journal import events, lease, runs, schema
 from console.journal.connect import Conn
-from console.journal.runs import RunRow, TaskRow
+from console.journal.runs import Place, RunRow, TaskRow
 from console.journal.state import RollbackPreview, RollbackStep, RunStatus, TaskStatus
 from console.plan.model import Plan
 
 _ENDED = (RunStatus.DONE, RunStatus.ROLLED_BACK)
+_STOPPED = (RunStatus.FAILED, RunStatus.WAITING, RunStatus.PAUSED, RunStatus.NEW)
 
 
 def pending(conn: Conn, plan: Plan) -> Plan:
@@ -58,6 +59,36 @@ def ready(conn: Conn, plan: Plan, *, forward: bool) -> dict[str, str]:
 
 def _not_begun(error: PlanError) -> PlanError:
     return PlanError(error.what, file=error.file, line=error.line, state="No migration was applied.", do=error.do)
+
+
+def may_close(conn: Conn, plan: Plan, row: RunRow) -> bool:
+    """Whether an unfinished run of other files may end where it stands: nobody carries it, no migration is half done."""
+    if not plan.layout or row.plan_sha256 == plan.sha256 or row.status not in _STOPPED or row.back_to:
+        return False
+    if lease.read(conn, row.id) is not None:
+        return False
+    return not any(
+        statement in ("done", "running", "waiting for a lock")
+        for task in runs.tasks(conn, row.id).values()
+        if task.status in (TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.BLOCKED)
+        for statement in runs.statements(conn, Place(row.id, task.id, task.round, "up")).values()
+    )
+
+
+def close(conn: Conn, run_id: int, operator: str) -> None:
+    """End a run that may be closed: what it did stands, what it did not is left to a run of the changed files.
+
+    Raises Refused if somebody took it up since it was looked at.
+    """
+    with conn.transaction():
+        lease.one_at_a_time(conn)
+        if lease.read(conn, run_id) is not None or not runs.set_status(conn, run_id, RunStatus.DONE, after=_STOPPED):
+            raise Refused(f"Run {run_id} goes on elsewhere.", state="Nothing was changed.", do="See 'pgferry status'.")
+        for task in runs.tasks(conn, run_id).values():
+            if task.status not in (TaskStatus.COMPLETED, TaskStatus.BEFORE, TaskStatus.ROLLED_BACK):
+                runs.task_status(conn, run_id, task.id, TaskStatus.DEFERRED)
+        said = "closed: the files changed, and what is left goes on in a new run"
+        events.append(conn, run_id, "operator", said, actor=operator)
 
 
 def rollback_preview(conn: Conn, plan: Plan, to: str) -> RollbackPreview:

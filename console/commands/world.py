@@ -261,10 +261,12 @@ class JournalWorld:
     def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
         assert self._plan is not None
         if verb is Verb.START:
-            refuse_unknown(until(self._plan, str(args.get("until", "end"))))
+            wanted = until(self._plan, str(args.get("until", "end")))
+            applied = standing(conn, self._plan).applied
+            refuse_unknown(task for task in wanted if task.id not in applied)
         run_id = self._find_run(conn)
         if verb is Verb.START:
-            refuse_unapproved(conn, self._settings, self._plan, run_id)
+            run_id = self._may_start(conn, run_id)
         if run_id is None:
             if verb is not Verb.START and not (verb is Verb.ROLLBACK and self._plan.layout):
                 raise Refused("Nothing was started yet.", do="Start the run first.")
@@ -281,6 +283,22 @@ class JournalWorld:
         assert row is not None
         admission.refuse_other_plan(conn, self._plan, row)
         return commands.send(conn, run_id, verb, args, actor=self._settings.operator)
+
+    def _may_start(self, conn: Conn, run_id: int | None) -> int | None:
+        """Raises PlanError or Refused where the run may not go on. Returns it, or None where a new one has to begin.
+
+        A directory of migrations may change where the run stopped: what that run did stands, and it is closed.
+        """
+        assert self._plan is not None
+        stopped = runs.get(conn, run_id) if run_id is not None else None
+        if stopped is None or not migrations.may_close(conn, self._plan, stopped):
+            refuse_unapproved(conn, self._settings, self._plan, run_id)
+            return run_id
+        refuse_unapproved(conn, self._settings, self._plan, None)
+        migrations.ready(conn, self._plan, forward=True)
+        migrations.close(conn, stopped.id, self._settings.operator)
+        self._run_id = None
+        return None
 
     def _begin(self, conn: Conn, plan: Plan, *, forward: bool = True) -> int:
         """A new run of the plan. Raises ConnectionFailed on a server the plan is not for."""

@@ -102,9 +102,10 @@ class Runner:
     def _forward(self, target: str) -> None:
         session = self.session
         wanted = until(session.plan, target)
+        rows = runs.tasks(session.conn, session.run_id)  # what is not reached yet changes by nobody else
         for task in wanted:
             session.wishes.check()
-            if runs.tasks(session.conn, session.run_id)[task.id].status in tasks.STANDS:
+            if rows[task.id].status in tasks.STANDS:
                 continue
             if not self._one(task):
                 return

@@ -279,14 +279,14 @@ def test_no_run_begins_on_files_that_cannot_be_carried_out(database: str, tmp_pa
         assert not schema.installed(conn)
 
 
-def pgferry(database: str, tmp_path: Path, *words: str) -> str:
-    """Run the command on the directory of migrations; what it said on stderr. It must succeed."""
+def pgferry(database: str, tmp_path: Path, *words: str, code: int = 0) -> str:
+    """Run the command on the directory of migrations; what it said on stderr. It must end with this exit code."""
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PGFERRY_ENV": "DEV"}
     done = subprocess.run(
         [sys.executable, "-m", "console", *words, "--plan", str(tmp_path / "migrations"), "--dsn", database],
         env=environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
@@ -306,3 +306,28 @@ def test_a_directory_that_grew_is_a_new_run_of_what_is_new(database: str, tmp_pa
         assert conn.execute("SELECT count(*) FROM pgferry.run").fetchone() == (2,), "nothing new, no new run"
         pgferry(database, tmp_path, "rollback", "--to", "001")
         assert conn.execute("SELECT to_regclass('users'), to_regclass('posts')").fetchone() == (None, None)
+
+
+def test_a_migration_that_failed_is_mended_and_run_again(database: str, tmp_path: Path) -> None:
+    files = {"1_a.up.sql": USERS, "1_a.down.sql": "DROP TABLE users;", "2_b.up.sql": "SELECT 1;\nSELECT nothing;\n"}
+    put(tmp_path, files)
+    assert "nothing" in pgferry(database, tmp_path, "apply", code=1)
+    put(tmp_path, {"2_b.up.sql": POSTS})
+    pgferry(database, tmp_path, "apply")
+    with connect(database) as conn:
+        assert [(t.id, t.status) for t in run_state(conn, 1, environment="DEV").tasks] == [
+            ("1", TaskStatus.COMPLETED),
+            ("2", TaskStatus.DEFERRED),
+        ]
+        assert [(t.id, t.status) for t in run_state(conn, 2, environment="DEV").tasks] == [
+            ("1", TaskStatus.BEFORE),
+            ("2", TaskStatus.COMPLETED),
+        ]
+        assert conn.execute("SELECT to_regclass('posts') IS NOT NULL").fetchone() == (True,)
+
+
+def test_a_migration_that_stopped_half_way_is_not_left_so(database: str, tmp_path: Path) -> None:
+    put(tmp_path, {"1_a.sql": f"{USERS}SELECT nothing;\n"})  # plain: each statement alone, so the table stands
+    pgferry(database, tmp_path, "apply", code=1)
+    put(tmp_path, {"1_a.sql": USERS})
+    assert "The plan changed since run 1 began" in pgferry(database, tmp_path, "apply", code=4)
