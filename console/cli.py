@@ -136,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--diff", action="store_true", help="only how it differs from what was begun, else approved")
     formats(plan, "markdown")
 
+    _rehearse_words(add, formats)
+
     _approve_words(add("approve", "record that you approve exactly these files, or where the approval stands"), formats)
 
     _lint(add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False))
@@ -144,6 +146,23 @@ def _parser() -> argparse.ArgumentParser:
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
     down.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callable[..., None]) -> None:
+    made = add("rehearse", "prove the plan on a scratch server: forward, back to the byte, forward again")
+    made.add_argument("--task", default="", metavar="ID", help="only this task; those before it are carried forward")
+    made.add_argument("--rows", type=_whole(0), default=2000, metavar="N", help="rows of each table (default 2000)")
+    made.add_argument("--record", type=Path, metavar="FILE", help="where the record goes (default: the state folder)")
+    made.add_argument("--save", action="store_true", help="write it to rehearsal.json beside plan.toml too")
+    formats(made)
+
+
+def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
+    from console.commands.rehearse import RehearseSettings, rehearse_plan
+    from console.rehearsal.rehearse import Wanted
+
+    wanted = Wanted(rows=args.rows, only=args.task)
+    return rehearse_plan(settings, RehearseSettings(wanted, args.format, args.record, args.save))
 
 
 def _lint(lint: argparse.ArgumentParser) -> None:
@@ -283,6 +302,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return _do_lint(args)
         case "approve":
             return _approve(settings, args)
+        case "rehearse":
+            return _rehearse(settings, args)
         case "init":
             from console.commands.init import init
 

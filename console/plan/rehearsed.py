@@ -40,10 +40,12 @@ class Outcome(StrEnum):
 class Measured:
     """One statement as the server ran it.
 
-    ``side`` is ``up`` or ``down``; ``ordinal`` (0-based) counts the statements of the task's file on that side, and is
-    -1 for what the engine derives (triggers, functions, batches). ``locks`` are (object, MODE) on tables, indexes,
+    ``side`` is ``up`` or ``down``; ``ordinal`` counts the statements of the task's file on that side from 1, and is
+    0 for what the engine derives (triggers, functions, batches, whose constants are written as $1). ``locks`` are (object, MODE) on tables, indexes,
     views and sequences that existed before the statement's transaction, as the preview names them; ``new`` the
-    same on objects made in it. ``rewritten`` are tables and indexes whose file was replaced. ``scanned`` are
+    same on objects made in it; ``already`` what earlier statements of the transaction held, which this one may have
+    needed too. Left out are reads of the engine's own under ACCESS SHARE, and on indexes what writes and reads of
+    their table take. ``rewritten`` are tables and indexes whose file was replaced. ``scanned`` are
     tables read in whole, as far as the server's counters tell. ``held_ms``: from taking the strongest lock to the end
     of the transaction. ``times`` statements of one text were run; ``ms`` and ``held_ms`` are the longest of them,
     ``wal_bytes`` their sum. ``partial`` says what could not be measured, in words.
@@ -59,6 +61,7 @@ class Measured:
     held_ms: float
     wal_bytes: int
     new: tuple[tuple[str, str], ...] = ()
+    already: tuple[tuple[str, str], ...] = ()
     scanned: tuple[str, ...] = ()
     times: int = 1
     partial: str = ""

@@ -1,0 +1,74 @@
+"""``pgferry rehearse``: proves a plan on a scratch server and keeps the record."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from console.commands.operate import out, the_plan
+from console.commands.settings import Settings, state_folder
+from console.errors import FerryError
+from console.headless.rehearsal_text import rehearsal_text
+from console.headless.words import safe
+from console.plan import rehearsed
+from console.plan.model import Plan
+from console.plan.rehearsed import Outcome, Rehearsal
+from console.rehearsal.rehearse import Wanted, rehearse
+
+
+@dataclass(frozen=True, slots=True)
+class RehearseSettings:
+    """Where the record goes, and how it is printed."""
+
+    wanted: Wanted
+    output: str = "text"
+    record: Path | None = None
+    save: bool = False
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(safe(f"rehearsal: {text}"), file=sys.stderr, flush=True)
+
+
+def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
+    """Rehearse, keep the record, print it; 1 when something failed, differs or could not be rehearsed."""
+    plan = the_plan(settings)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    record = rehearse(plan, asked.wanted, say)
+    for file in _files(plan, asked):
+        try:
+            rehearsed.write(record, file)
+        except OSError as error:
+            raise FerryError(
+                f"The record cannot be written to {file}: {error.strerror}.",
+                state=f"The rehearsal itself is done: {'nothing failed' if record.ok else 'something failed'}.",
+                do="Name another place with --record FILE.",
+            ) from None
+        say(f"record written to {file}")
+    out(rehearsed.to_json(record).rstrip("\n") if asked.output == "json" else rehearsal_text(record, plan))
+    return exit_code(record, asked.wanted.only)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _files(plan: Plan, asked: RehearseSettings) -> list[Path]:
+    """Where the record is kept; that of one task alone only where it is asked for."""
+    files = [plan.root / rehearsed.NAME] if asked.save else []
+    if asked.record is not None:
+        files.append(asked.record)
+    elif not asked.wanted.only:
+        files.append(rehearsed.kept_at(plan, state_folder()))
+    return files
+
+
+def exit_code(record: Rehearsal, only: str = "") -> int:
+    """0 where every task (or the one asked for) passed."""
+    wanted = [task for task in record.tasks if not only or task.task_id == only]
+    return int(any(task.outcome is not Outcome.PASSED for task in wanted))
