@@ -103,13 +103,16 @@ def key_json(alias: str, names: Iterable[str]) -> Composed:
     )
 
 
+def _match(lookup: Lookup) -> Composed:
+    return ands(sql.SQL("r.{} = {}").format(sql.Identifier(c), column("o", old)) for c, old in lookup.match)
+
+
 def lookup_join(lookup: Lookup, *, bulk: bool) -> Composed:
     """The join that resolves an old row ``o``: whole relations at once (``bulk``) or one probe for each row."""
-    match = ands(sql.SQL("r.{} = {}").format(sql.Identifier(c), column("o", old)) for c, old in lookup.match)
     if not bulk:
         return sql.SQL(
             "LEFT JOIN LATERAL (SELECT r.*, count(*) OVER () AS pgferry_n FROM {} r WHERE {} LIMIT 1) {} ON true"
-        ).format(table(lookup.relation), match, raw(lookup.name))
+        ).format(table(lookup.relation), _match(lookup), raw(lookup.name))
     columns = commas(column("r", c) for c, _ in lookup.match)
     return sql.SQL(
         "LEFT JOIN (SELECT DISTINCT ON ({cols}) r.*, count(*) OVER (PARTITION BY {cols}) AS pgferry_n FROM {rel} r)"
@@ -243,16 +246,43 @@ def forward(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, b
     canonical = [sql.SQL("coalesce({}, false)").format(column(lk.name, lk.canonical)) for lk in mapping.lookups]
     others: list[tuple[str, Composed]] = [
         *((f"pgferry_old_{i}", column("o", name)) for i, name in enumerate(mapping.old_key)),
-        *((f"pgferry_n_{lk.name}", sql.SQL("{}.pgferry_n").format(raw(lk.name))) for lk in mapping.lookups),
-        *((f"pgferry_refuse_{i}", sql.SQL("({})").format(raw(r.when))) for i, r in enumerate(mapping.refuse)),
+        *_for_tests(mapping),
         ("pgferry_canonical", sql.SQL("({})").format(ands(canonical) if canonical else sql.SQL("true"))),
         ("pgferry_source", raw("o.pgferry_row" if hidden else "o")),
     ]
+    joins = [lookup_join(lookup, bulk=bulk) for lookup in mapping.lookups]
+    return _projected(mapping, facts, source, others, joins)
+
+
+def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed) -> Composed:
+    """Like ``forward``, with the new columns and pgferry_reason alone, for a statement that is run for each row.
+
+    Such a statement costs most while it is set up, so it has few expressions and no window. A value that resolves to
+    several is not told by its reason: the row comes several times, and who reads must refuse that.
+    """
+    joins: list[Composed] = [
+        sql.SQL("LEFT JOIN LATERAL (SELECT r.*, 1 AS pgferry_n FROM {} r WHERE {}) {} ON true").format(
+            table(lookup.relation), _match(lookup), raw(lookup.name)
+        )
+        for lookup in mapping.lookups
+    ]
+    return _projected(mapping, facts, source, _for_tests(mapping), joins)
+
+
+def _for_tests(mapping: Mapping) -> list[tuple[str, Composed]]:
+    return [
+        *((f"pgferry_n_{lk.name}", sql.SQL("{}.pgferry_n").format(raw(lk.name))) for lk in mapping.lookups),
+        *((f"pgferry_refuse_{i}", sql.SQL("({})").format(raw(r.when))) for i, r in enumerate(mapping.refuse)),
+    ]
+
+
+def _projected(
+    mapping: Mapping, facts: MappingFacts | None, source: Composed, others: list[tuple[str, Composed]],
+    joins: list[Composed],
+) -> Composed:  # fmt: skip
     items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.columns]
     items += [sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in others]
-    inner = sql.SQL("SELECT {} FROM {} o {}").format(
-        commas(items), source, sql.SQL(" ").join([lookup_join(lk, bulk=bulk) for lk in mapping.lookups])
-    )
+    inner = sql.SQL("SELECT {} FROM {} o {}").format(commas(items), source, sql.SQL(" ").join(joins))
     return _judged(
         inner,
         [name for name, _ in others],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, gate, on_demand, sync_sets
+from console.engine import derive, gate, on_demand, sync_sets, sync_usual
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -25,9 +25,13 @@ def mark_copying() -> Runnable:
 
 
 def _row_trigger(
-    mapping: Mapping, facts: MappingFacts | None, direction: Direction, key: tuple[str, ...], call: str, *, gone: bool
-) -> sql.Composed:
-    """The trigger function of a side: counts, caps the depth, carries OLD's then NEW's key."""
+    mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName, key: tuple[str, ...], call: str,
+    *, gone: bool,
+) -> sql.Composed:  # fmt: skip
+    """The trigger function of a side: counts, caps the depth, carries OLD's then NEW's key.
+
+    ``sync_usual`` is asked first; what it did not carry goes to the functions of ``sync_rows``.
+    """
     name = function_name(mapping, call)
     changed = sql.SQL("({}) IS DISTINCT FROM ({})").format(
         commas(column("OLD", n) for n in key), commas(column("NEW", n) for n in key)
@@ -46,17 +50,23 @@ def _row_trigger(
   END IF;"""
         ).format(sql.Literal(mapping.id), derive.key_json("OLD", key))
     side = "old" if direction is Direction.FORWARD else "new"
+    usual: Composed = raw("")
+    if facts is not None:
+        carry = sync_usual.forward if direction is Direction.FORWARD else sync_usual.backward
+        usual = carry(mapping, facts, old)
     body = sql.SQL(
-        """BEGIN
+        """{declarations}BEGIN
   IF pg_trigger_depth() > {depth} THEN
     INSERT INTO pgferry.recheck (mapping, key, reason)
     VALUES ({id}, '{{}}', 'triggers of both sides keep changing the row');
     RETURN NULL;
   END IF;
   IF pg_trigger_depth() = 1 THEN
-    PERFORM nextval({counter});
+    pgferry_count := nextval({counter});
   END IF;
-  IF TG_OP = 'UPDATE' THEN
+{usual}  IF pgferry_usual THEN
+    NULL;
+  ELSIF TG_OP = 'UPDATE' THEN
     IF {changed} THEN
       PERFORM {call}({old_gone});
     END IF;
@@ -69,6 +79,8 @@ def _row_trigger(
   RETURN NULL;
 END"""
     ).format(
+        declarations=raw(sync_usual.DECLARATIONS),
+        usual=usual,
         depth=raw(str(derive.MAX_DEPTH)),
         id=sql.Literal(mapping.id),
         counter=sql.SQL("{}::regclass").format(sql.Literal(write_counter(mapping, side).as_string(None))),
@@ -78,7 +90,7 @@ END"""
         new_here=arguments("NEW", "false"),
         recheck=recheck,
     )
-    return parts.function(mapping, f"{direction.value}_row", raw(""), "trigger", parts.pins(mapping, facts), body)
+    return parts.function(mapping, f"{direction.value}_row", raw(""), "trigger", parts.probing(mapping, facts), body)
 
 
 def _truncate_trigger(
@@ -156,13 +168,13 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
             carry_forward(mapping, facts, old),
             *on_demand.functions(mapping, facts, old),
             touch_old(mapping, facts, old),
-            _row_trigger(mapping, facts, direction, mapping.old_key, "touch_old", gone=True),
+            _row_trigger(mapping, facts, direction, old, mapping.old_key, "touch_old", gone=True),
             *_of_statements(mapping, facts, direction, old),
             _truncate_trigger(mapping, facts, direction, old),
         ]
     return [
         carry_backward(mapping, facts, old),
-        _row_trigger(mapping, facts, direction, mapping.new_key, "backward", gone=False),
+        _row_trigger(mapping, facts, direction, old, mapping.new_key, "backward", gone=False),
         *_of_statements(mapping, facts, direction, old),
         _truncate_trigger(mapping, facts, direction, old),
     ]

@@ -50,6 +50,14 @@ def pins(mapping: Mapping, facts: MappingFacts | None) -> Composed:
     return pinned
 
 
+def probing(mapping: Mapping, facts: MappingFacts | None) -> Composed:
+    """``pins`` of a function that carries single keys: an index is asked even where a table has but a few pages.
+
+    A small lookup would be read whole for each row, which costs more than all the rest of the reading.
+    """
+    return pins(mapping, facts) + raw(" SET random_page_cost = 1")
+
+
 def function(
     mapping: Mapping, what: str, arguments: Composed, returns: str, pinned: Composed, body: Composed
 ) -> sql.Composed:

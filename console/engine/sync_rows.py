@@ -126,7 +126,7 @@ END"""
         delete=parts.guarded(delete, kept, risky=facts is not None and (facts.new.referenced or facts.new.more_unique)),
     )  # fmt: skip
     return parts.function(
-        mapping, "forward", parts.arguments(mapping.new, mapping.new_key), "void", parts.pins(mapping, facts), body
+        mapping, "forward", parts.arguments(mapping.new, mapping.new_key), "void", parts.probing(mapping, facts), body
     )
 
 
@@ -194,7 +194,7 @@ END"""
         ),
     )  # fmt: skip
     arguments = sql.SQL("{}, pgferry_gone boolean").format(parts.arguments(old, mapping.old_key))
-    return parts.function(mapping, "touch_old", arguments, "void", parts.pins(mapping, facts), body)
+    return parts.function(mapping, "touch_old", arguments, "void", parts.probing(mapping, facts), body)
 
 
 def _back_value(mapping: Mapping, name: str) -> Composed:
@@ -319,5 +319,5 @@ END"""
         insert=parts.guarded(insert, refused, risky=risky),
     )  # fmt: skip
     return parts.function(
-        mapping, "backward", parts.arguments(mapping.new, mapping.new_key), "void", parts.pins(mapping, facts), body
+        mapping, "backward", parts.arguments(mapping.new, mapping.new_key), "void", parts.probing(mapping, facts), body
     )

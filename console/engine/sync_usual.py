@@ -1,0 +1,209 @@
+"""The usual write of one row, carried by the row trigger itself: one reading, at most one lock, one write.
+
+The functions of ``sync_rows`` do whatever a key may need, with many statements; each statement costs some microseconds
+to set up, which is what a writer pays. So the trigger first asks with one statement whether the case is usual: the row
+keeps its key, the new shape takes it, its values resolve to one, no other old row may stand for its new key, and no
+reject is noted for it. It reads what the tables hold now, as those functions do. Where any of that is not so, where
+evaluating it fails, or where the write meets another, nothing was written and those functions carry the key.
+
+Expressions, casts and CHECKs may all fail: they are evaluated in a block that writes nothing, so it takes no
+transaction id. Only what passed is written, outside of the block.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from console.engine import derive
+from console.engine import sync_parts as parts
+from console.engine.derive import Composed, ands, column, commas, raw, table
+from console.engine.facts import MappingFacts
+from console.plan.model import Direction, Mapping, TableName
+
+DECLARATIONS = """DECLARE
+  pgferry_s record;
+  pgferry_usual boolean := false;
+  pgferry_locked boolean := false;
+  pgferry_count bigint;
+  pgferry_state text;
+  pgferry_said text;
+"""
+
+
+def _same(left: str, right: str, names: tuple[str, ...]) -> Composed:
+    return ands(sql.SQL("{} = {}").format(column(left, n), column(right, n)) for n in names)
+
+
+def _keeps_key(key: tuple[str, ...]) -> Composed:
+    return sql.SQL("({}) IS NOT DISTINCT FROM ({})").format(
+        commas(column("OLD", n) for n in key), commas(column("NEW", n) for n in key)
+    )
+
+
+def _no_reject(mapping: Mapping, direction: Direction, key: tuple[str, ...]) -> Composed:
+    return sql.SQL(
+        "NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND r.key = {})"
+    ).format(sql.Literal(mapping.id), sql.Literal(direction.value), derive.key_json("NEW", key))
+
+
+def _alone(mapping: Mapping, old: TableName) -> Composed:
+    """No other old row may stand for the new key: then nobody else's values count, now or while this one is written."""
+    if not derive.many_to_one(mapping):
+        return raw("true")
+    twins = derive.preimage(mapping, old, {name: column("w", name) for name in mapping.new_key})
+    return sql.SQL("NOT EXISTS (SELECT 1 FROM {} z WHERE NOT ({}))").format(twins, _same("z", "NEW", mapping.old_key))
+
+
+def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool) -> Composed:
+    """The old row as it is now in the new columns, into pgferry_s; pgferry_usual says whether the case is usual.
+
+    STRICT: several rows come where a value resolves to several, none where the row is gone meanwhile; both raise what
+    the block catches. ``met``: also whether the new row is there, and whether it differs.
+    """
+    names = [name for name, _ in mapping.columns]
+    itself = sql.SQL("(SELECT q.* FROM {} q WHERE {})").format(table(old), _same("q", "NEW", mapping.old_key))
+    there: Composed = raw("")
+    join: Composed = raw("")
+    if met:
+        key = column("n", mapping.new_key[0])
+        there = sql.SQL(", {} IS NOT NULL AS pgferry_met, {} AS pgferry_differs").format(
+            key, derive.differ("n", "w", names, facts.new)
+        )
+        join = sql.SQL(" LEFT JOIN {} n ON {}").format(table(mapping.new), _same("n", "w", mapping.new_key))
+    return sql.SQL(
+        """BEGIN
+      SELECT {values}, w.pgferry_reason IS NULL AND {alone} AND {no_reject} AS pgferry_usual{there}
+      INTO STRICT pgferry_s FROM ({projection}) w{join};
+      pgferry_usual := pgferry_s.pgferry_usual;
+    EXCEPTION WHEN {errors} THEN
+      pgferry_usual := false;
+    END"""
+    ).format(
+        values=commas(column("w", n) for n in names),
+        alone=_alone(mapping, old),
+        no_reject=_no_reject(mapping, Direction.FORWARD, mapping.old_key),
+        there=there,
+        projection=derive.lean(mapping, facts, itself),
+        join=join,
+        errors=raw(parts.EVALUATION),
+    )
+
+
+def _insert(mapping: Mapping, facts: MappingFacts) -> Composed:
+    """A new row; where one is there after all (another old row's, perhaps) it is left as it is."""
+    names = [name for name, _ in mapping.columns]
+    insert = sql.SQL(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) ON CONFLICT ({}) DO NOTHING;\n"
+        "      pgferry_usual := FOUND"
+    ).format(
+        table(mapping.new),
+        commas(sql.Identifier(n) for n in names),
+        commas(column("pgferry_s", n) for n in names),
+        commas(sql.Identifier(n) for n in mapping.new_key),
+    )
+    return parts.guarded(insert, raw("pgferry_usual := false"), risky=parts.risky(facts.new, names))
+
+
+def _update(mapping: Mapping, facts: MappingFacts) -> Composed:
+    names = [name for name, _ in mapping.columns]
+    rest = parts.settable(facts.new, names, mapping.new_key)
+    if not rest:
+        return raw("pgferry_usual := false")
+    update = sql.SQL("UPDATE {} n SET {} WHERE {};\n      pgferry_usual := FOUND").format(
+        table(mapping.new),
+        commas(sql.SQL("{} = {}").format(sql.Identifier(n), column("pgferry_s", n)) for n in rest),
+        _same("n", "pgferry_s", mapping.new_key),
+    )
+    return parts.guarded(update, raw("pgferry_usual := false"), risky=parts.risky(facts.new, names))
+
+
+def _lock(mapping: Mapping) -> Composed:
+    """Lock the new row before the old ones are read, where several may stand for it: who comes second sees the first's."""
+    if not derive.many_to_one(mapping):
+        return raw("NULL")
+    key_parts = derive.key_parts(mapping)
+    joins: list[Composed] = []
+    where: list[Composed] = []
+    for part in key_parts:
+        if part.lookup is None:
+            where.append(sql.SQL("{} = {}").format(column("n", part.new), column("NEW", part.old)))
+            continue
+        name = part.lookup.name
+        on = ands(
+            sql.SQL("{} = {}").format(column(name, theirs), column("NEW", ours)) for theirs, ours in part.lookup.match
+        )
+        joins.append(sql.SQL("{} {}").format(table(part.lookup.relation), raw(name)))
+        where += [on, sql.SQL("{} = {}").format(column("n", part.new), column(name, part.lookup.gives))]
+    return sql.SQL("PERFORM 1 FROM {} WHERE {} FOR NO KEY UPDATE OF n;\n      pgferry_locked := FOUND").format(
+        commas([*joins, sql.SQL("{} n").format(table(mapping.new))]), ands(where)
+    )
+
+
+def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
+    """Statements of the row trigger that set pgferry_usual to true when they carried NEW.
+
+    A write that a trigger made (the sync's own way back, as a rule) mostly finds both sides equal, and so does one
+    that changes nothing: then nothing is locked. If it does differ, the general functions lock first and look again.
+    """
+    return sql.SQL(
+        """  IF TG_OP = 'INSERT' AND pg_trigger_depth() = 1 THEN
+    {read};
+    IF pgferry_usual THEN
+      {insert};
+    END IF;
+  ELSIF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps} THEN
+    pgferry_locked := pg_trigger_depth() = 1 AND TG_OP = 'UPDATE' AND pg_catalog.record_image_ne(OLD, NEW);
+    IF pgferry_locked THEN
+      {lock};
+    END IF;
+    {read_both};
+    IF NOT pgferry_usual THEN
+      NULL;
+    ELSIF NOT pgferry_s.pgferry_met THEN
+      {insert};
+    ELSIF pgferry_s.pgferry_differs THEN
+      pgferry_usual := pgferry_locked;
+      IF pgferry_usual THEN
+        {update};
+      END IF;
+    END IF;
+  END IF;
+"""
+    ).format(
+        read=_reading(mapping, facts, old, met=False),
+        read_both=_reading(mapping, facts, old, met=True),
+        keeps=_keeps_key(mapping.old_key),
+        lock=_lock(mapping),
+        insert=_insert(mapping, facts),
+        update=_update(mapping, facts),
+    )
+
+
+def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
+    """Statements of the new table's row trigger: pgferry_usual is true where a write that a trigger made is an echo.
+
+    Then exactly one old row may stand for the new key, and it is equal: there is nothing to carry.
+    """
+    names = [name for name, _ in mapping.columns]
+    source = derive.preimage(mapping, old, {name: column("n", name) for name in mapping.new_key})
+    return sql.SQL(
+        """  IF pg_trigger_depth() > 1 AND (TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps}) THEN
+    BEGIN
+      pgferry_usual := (
+        SELECT count(*) = 1 AND bool_and(p.pgferry_reason IS NULL AND NOT {differs}) AND {no_reject}
+        FROM {new} n CROSS JOIN LATERAL ({projection}) p WHERE {here}
+      );
+    EXCEPTION WHEN {errors} THEN
+      pgferry_usual := false;
+    END;
+  END IF;
+"""
+    ).format(
+        keeps=_keeps_key(mapping.new_key),
+        differs=derive.differ("p", "n", names, facts.new),
+        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
+        new=table(mapping.new),
+        projection=derive.lean(mapping, facts, source),
+        here=_same("n", "NEW", mapping.new_key),
+        errors=raw(parts.EVALUATION),
+    )
