@@ -7,12 +7,15 @@ from dataclasses import replace
 from console.engine import rollback
 from console.engine.files import pieces
 from console.engine.ledgers.standing import only_pending, standing
+from console.engine.tasks import STANDS
+from console.engine.unknown import refuse_unknown
 from console.errors import PlanError, Refused
 from console.journal import events, lease, runs, schema
 from console.journal.connect import Conn
 from console.journal.runs import Place, RunRow, TaskRow
 from console.journal.state import RollbackPreview, RollbackStep, RunStatus, TaskStatus
 from console.plan.model import Plan
+from console.plan.order import until
 
 _ENDED = (RunStatus.DONE, RunStatus.ROLLED_BACK)
 _STOPPED = (RunStatus.FAILED, RunStatus.WAITING, RunStatus.PAUSED, RunStatus.NEW)
@@ -36,6 +39,15 @@ def outgrown(conn: Conn, plan: Plan, row: RunRow) -> bool:
     tasks = runs.tasks(conn, row.id)
     stands = {id_ for id_, task in tasks.items() if task.status in (TaskStatus.COMPLETED, TaskStatus.BEFORE)}
     return stands != set(standing(conn, plan).applied)
+
+
+def refuse_unknown_start(conn: Conn, plan: Plan, run_id: int | None, goal: str) -> None:
+    """Raise Refused where a task that is to run now holds a statement that nobody understands or accepts."""
+    if run_id is None:
+        stands = set(standing(conn, plan).applied)
+    else:
+        stands = {id_ for id_, row in runs.tasks(conn, run_id).items() if row.status in STANDS}
+    refuse_unknown(task for task in until(plan, goal) if task.id not in stands)
 
 
 def ready(conn: Conn, plan: Plan, *, forward: bool) -> dict[str, str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from psycopg import sql
 
 from console.commands.copy_order import order_words
+from console.commands.plan_hazards import plan_hazards, with_hazards
 from console.engine import contract, copy, rollback, sync
 from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
 from console.engine.files import statements
+from console.engine.indexes import existing_indexes
 from console.errors import FerryError
 from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
 from console.sql.analyse import read_file
 from console.sql.hazards.allow import Accepted, accept
-from console.sql.model import Statement, TaskPreview
+from console.sql.model import Hazard, Statement, TaskPreview
 from console.transactions import Transactions
 
 _WORDS = {
@@ -68,11 +70,25 @@ class Previews:
         self.plan = plan
         self.conn = conn
         self.server_major = conn.info.server_version // 10000 if conn else server_major
-        self.of = cache(self._make)
+        self.of = cache(self._whole)
+        self._found: dict[str, list[Hazard]] | None = None
+        self._read_files: dict[str, tuple[Statement, ...]] = {}
 
     def all(self) -> dict[str, TaskPreview]:
         """Every task's preview, by id."""
         return {task.id: self.of(task.id) for task in self.plan.tasks}
+
+    def _whole(self, task_id: str) -> TaskPreview:
+        """A task's preview with the hazards that only the whole plan shows of it."""
+        if self._found is None:
+            conn = self.conn
+            self._found = plan_hazards(
+                self.plan,
+                lambda task: self._read(task.file),
+                server_version=conn.info.server_version if conn else 0,
+                indexes_of=partial(existing_indexes, conn) if conn else None,
+            )
+        return with_hazards(self.plan.task(task_id), self._make(task_id), self._found[task_id])
 
     def _make(self, task_id: str) -> TaskPreview:
         task = self.plan.task(task_id)
@@ -97,7 +113,11 @@ class Previews:
         )
 
     def _read(self, file: SourceFile | None) -> tuple[Statement, ...]:
-        return statements(file, server_major=self.server_major) if file else ()
+        if file is None:
+            return ()
+        if file.path not in self._read_files:
+            self._read_files[file.path] = statements(file, server_major=self.server_major)
+        return self._read_files[file.path]
 
     def _text(self, text: str, name: str) -> tuple[Statement, ...]:
         return read_file(text, name, server_major=self.server_major)

@@ -21,7 +21,6 @@ from console.commands.spawn import log_file, start_runner
 from console.engine import rollback
 from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
-from console.engine.unknown import refuse_unknown
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
 from console.journal import admission, commands, events, lease, read, runs, schema, steps, traffic
@@ -30,7 +29,6 @@ from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.approval import Standing, Wanted
 from console.plan.model import Doc, Plan
-from console.plan.order import until
 from console.sql.model import TaskPreview
 from console.tui.ports import Receipt
 
@@ -260,12 +258,9 @@ class JournalWorld:
 
     def _write(self, conn: Conn, verb: Verb, args: dict[str, object]) -> int:
         assert self._plan is not None
-        if verb is Verb.START:
-            wanted = until(self._plan, str(args.get("until", "end")))
-            applied = standing(conn, self._plan).applied
-            refuse_unknown(task for task in wanted if task.id not in applied)
         run_id = self._find_run(conn)
         if verb is Verb.START:
+            migrations.refuse_unknown_start(conn, self._plan, run_id, str(args.get("until", "end")))
             run_id = self._may_start(conn, run_id)
         if run_id is None:
             if verb is not Verb.START and not (verb is Verb.ROLLBACK and self._plan.layout):

@@ -35,8 +35,11 @@ def no_way_back(plan: Plan, previews: Previews) -> tuple[tuple[Task, str], ...]:
 
 
 def hazards(previews: Previews) -> int:
-    """How many hazards the statements of the way forward have."""
-    return sum(len(counted(statement.hazards)) for preview in previews.values() for statement in preview.up)
+    """How many hazards that hurt the tasks and the statements of the way forward have."""
+    return sum(
+        len(counted(preview.hazards)) + sum(len(counted(statement.hazards)) for statement in preview.up)
+        for preview in previews.values()
+    )
 
 
 def badge(read_by: Readers) -> str:
@@ -102,6 +105,10 @@ def _task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]
         ("way back", way_back(task, preview)),
     ]
     entries += [("accepted", f"{allow.hazard}: {allow.reason}") for allow in task.allow]
+    for hazard in preview.hazards if preview else ():
+        word = "HAZARD" if hazard.level == "hurts" else hazard.level
+        safer = f" safe form: {' '.join(hazard.safer.split())}" if hazard.safer else ""
+        entries.append((word, f"{hazard.code}: {hazard.message}{safer}"))
     for name, rows, size in preview.sizes if preview else ():
         entries.append(("size", f"{name}: about {rows:,} rows, {size / 1_048_576:,.1f} MiB"))
     return [(name, text) for name, text in entries if text]

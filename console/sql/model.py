@@ -83,3 +83,5 @@ class TaskPreview:
     sizes: tuple[tuple[str, int, int], ...]  # table, rows (estimate), bytes; empty without a database
     text: str  # what the task does, in words
     no_way_back: str  # why there is none; empty when there is one
+    hazards: tuple[Hazard, ...] = ()  # what only the whole plan shows of the task
+    accepted: tuple[Hazard, ...] = ()  # of those, what the task allows, each with the reason

@@ -38,7 +38,7 @@ def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int
         more[-1] = line("   ", (f"and {len(checks) - MORE + 1} more checks", "dim"))
     words = sentence.removeprefix(f"Runs the statements of {file}, ")  # the file is named beside it
     second = line(" ", direction, ("  " + words if words != f"Runs {file}." else "", "dim"))
-    return [ends(first, _approval(facts, width // 2), width), fit(second, width), *more]
+    return [ends(first, _approval(facts, width // 2), width), fit(second, width), *more, *_of_the_task(preview, width)]
 
 
 def _approval(facts: Facts, width: int) -> Text:
@@ -49,6 +49,18 @@ def _approval(facts: Facts, width: int) -> Text:
     words = shorten(plain(approval.brief(stands)), max(width - 13, 12))
     style = "ok" if stands.enough else "warn"
     return line((words, style), (f"{facts.glyphs.dot} {approval.grouped(stands.sha256)} ", "dim"))
+
+
+def _of_the_task(preview: TaskPreview, width: int) -> list[Text]:
+    """What only the whole plan shows of the task: hazards first, then notes."""
+    hazards = sorted(preview.hazards, key=lambda hazard: hazard.level != "hurts")
+    lines = [
+        fit(line((plain(f" {hazard.code}: {hazard.message}"), "bad" if hazard.level == "hurts" else "warn")), width)
+        for hazard in hazards[:MORE]
+    ]
+    if len(hazards) > MORE:
+        lines[-1] = line((f" and {len(hazards) - MORE + 1} more hazards of the task: pgferry plan has them", "warn"))
+    return lines
 
 
 def statement_rows(
