@@ -168,7 +168,13 @@ def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
 def _lint(lint: argparse.ArgumentParser) -> None:
     """The words of ``lint``."""
     lint.set_defaults(refuse=lint.error)
-    lint.add_argument("files", nargs="*", type=Path, metavar="FILE")
+    lint.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="SQL files, or directories: the way forward of their plan or migrations",
+    )
     lint.add_argument("--pg", type=_whole(13, 18), default=18, metavar="MAJOR", help="server version (default 18)")
     lint.add_argument("--style", action="store_true", help="also types and names that are regretted later")
     lint.add_argument(

@@ -9,6 +9,8 @@ from pathlib import Path
 from console.commands.operate import out
 from console.errors import PlanError, UsageError
 from console.headless.words import safe
+from console.plan.formats.forward import forward_files, forward_part
+from console.plan.model import SourceFile
 from console.sql.analyse import read_file
 from console.sql.hazards.allow import counted
 from console.sql.hazards.catalogue import RULES, canonical, explain, listing, near, page
@@ -38,10 +40,15 @@ def read_text(path: Path) -> str:
 
 def lint(wanted: LintWanted) -> int:
     """Print what each statement locks and risks; 1 where a hazard that hurts is not accepted by its file."""
-    texts = [(path, read_text(path)) for path in wanted.files]
+    sources: list[SourceFile] = []
+    for path in wanted.files:
+        sources += forward_files(path) if path.is_dir() else [forward_part(str(path), read_text(path))]
     found: list[Statement] = []
-    for path, text in texts:
-        found += read_file(text, str(path), server_major=wanted.server_major, style=wanted.style)
+    for source in sources:
+        found += read_file(
+            source.text, source.path, server_major=wanted.server_major, style=wanted.style,
+            transactions=source.transactions,
+        )  # fmt: skip
     if wanted.output == "json":
         out(lint_json(found))
     else:

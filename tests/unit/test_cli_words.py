@@ -252,7 +252,9 @@ def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path:
     code, _, err = said(capsys, "lint", str(tmp_path / "absent.sql"))
     assert code == 2
     assert "absent.sql cannot be read: No such file" in one_sentence(err)
-    assert said(capsys, "lint", str(tmp_path))[0] == 2
+    code, _, err = said(capsys, "lint", str(tmp_path))
+    assert code == 4
+    assert "no migrations in a layout known here" in one_sentence(err)
     latin = tmp_path / "latin.sql"
     latin.write_bytes(b"SELECT '\xe4';\n")
     code, _, err = said(capsys, "lint", str(latin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.cli import main
 from console.commands.previews import Previews
 from console.engine.files import pieces
 from console.errors import PlanError
@@ -309,3 +311,23 @@ def test_no_text_makes_the_reader_fail_otherwise_than_by_an_error_of_the_plan(
     put(root, {**DIRECTORIES[layout], name: text})
     with contextlib.suppress(PlanError):
         assert len(Previews(load_plan(root / "migrations", layout)).all()) == 3
+
+
+@pytest.mark.parametrize("layout", ["dbmate", "goose"])
+def test_lint_reads_the_way_forward_of_a_marked_file(
+    tmp_path: Path, layout: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = put(tmp_path, DIRECTORIES[layout])
+    name = next(name for name in DIRECTORIES[layout] if "posts" in name)
+    assert main(["lint", "--format", "json", str(root / name)]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["statements"]
+    assert (found["kind"], found["line"], found["file"]) == ("CREATE TABLE", 2, str(root / name))
+
+
+def test_lint_reads_a_directory_of_migrations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = put(tmp_path, {**DIRECTORIES["golang-migrate"], "11_bad.up.sql": f"SELECT 1;\n{INDEX}"})
+    assert main(["lint", "--format", "json", str(root)]) == 1
+    found = json.loads(capsys.readouterr().out)["statements"]
+    assert [one["kind"] for one in found].count("DROP TABLE") == 0, "only the way forward"
+    hazards = {hazard["code"] for one in found for hazard in one["hazards"] if "11_bad" in one["file"]}
+    assert "NOT-IN-TRANSACTION" in hazards

@@ -71,6 +71,18 @@ def _migration(folder: Folder, ids: Ids, name: str, version: str, words: str) ->
     return Migration(ids.make(version), title_of(origin.name, name), up, down, why, origin)
 
 
+def forward(source: SourceFile) -> SourceFile | None:
+    """The block to run forward of a file that stands alone; None for a file without its mark."""
+    marks = list(_MARK.finditer(source.text))
+    up = next((mark for mark in marks if mark.group(1) == "up"), None)
+    if up is None:
+        return None
+    end = next((mark.start() for mark in marks if mark.start() > up.start()), len(source.text))
+    alone = dict(_OPTION.findall(up.group(2))).get("transaction") == "false"
+    rule = Transactions.WHOLE_OR_NONE if alone else Transactions.WHOLE_FILE
+    return part_of(source, up.start(), end, "migrate:up", rule)
+
+
 def _transactions(folder: Folder, source: SourceFile, mark: re.Match[str]) -> Transactions:
     options = dict(_OPTION.findall(mark.group(2)))
     value = options.get("transaction", "true")

@@ -80,6 +80,17 @@ def _migration(folder: Folder, ids: Ids, name: str, version: str, words: str) ->
     return Migration(ids.make(version), title_of(words, name), up, down, why, Origin(str(int(version)), words, name))
 
 
+def forward(source: SourceFile) -> SourceFile | None:
+    """The part to run forward of a file that stands alone; None for a file without its mark."""
+    marks = [(" ".join(mark.group(1).lower().split()), mark.start()) for mark in _MARK.finditer(source.text)]
+    up = next((start for word, start in marks if word == _UP), None)
+    if up is None:
+        return None
+    end = next((start for word, start in marks if word == _DOWN and start > up), len(source.text))
+    alone = any(word == _ALONE for word, _ in marks)
+    return part_of(source, up, end, "goose Up", Transactions.AS_WRITTEN if alone else Transactions.WHOLE_FILE)
+
+
 def _checked(source: SourceFile, marks: list[tuple[str, re.Match[str]]]) -> SourceFile:
     """The file, with a fault where goose would put variables of the environment into it."""
     for index, (word, mark) in enumerate(marks):
