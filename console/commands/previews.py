@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 from psycopg import sql
 
 from console.commands.copy_order import order_words
 from console.commands.plan_hazards import plan_hazards, with_hazards
+from console.commands.plan_reading import Reading, names_of, read_plan
 from console.engine import contract, copy, rollback, sync
+from console.engine.catalogue_facts import read_catalogue
 from console.engine.compare import compare_statement
 from console.engine.facts import MappingFacts, archived, mapping_facts
 from console.engine.files import statements
-from console.engine.indexes import existing_indexes
 from console.errors import FerryError
 from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
-from console.sql.analyse import read_file
+from console.sql.analyse import read_file, twice_read
+from console.sql.catalogue import Catalogue
+from console.sql.facts import Known
 from console.sql.hazards.allow import Accepted, accept
 from console.sql.model import Hazard, Statement, TaskPreview
 from console.transactions import Transactions
@@ -64,15 +68,20 @@ def _refused_words(task: Task) -> str:
 
 
 class Previews:
-    """Previews of a plan's tasks, each read once; with a connection, the catalogue's facts are used too."""
+    """Previews of a plan's tasks, each read once; with a connection, the catalogue's facts are used too.
+
+    All files are read at the first question, since what earlier tasks make is known to later ones; sqlglot is asked for
+    the tasks that are looked at.
+    """
 
     def __init__(self, plan: Plan, conn: Conn | None = None, *, server_major: int = 18) -> None:
         self.plan = plan
         self.conn = conn
         self.server_major = conn.info.server_version // 10000 if conn else server_major
-        self.of = cache(self._whole)
+        self.catalogue: Catalogue | None = None
+        self._readings: dict[str, Reading] | None = None
         self._found: dict[str, list[Hazard]] | None = None
-        self._read_files: dict[str, tuple[Statement, ...]] = {}
+        self.of = cache(self._whole)
 
     def all(self) -> dict[str, TaskPreview]:
         """Every task's preview, by id."""
@@ -81,23 +90,38 @@ class Previews:
     def _whole(self, task_id: str) -> TaskPreview:
         """A task's preview with the hazards that only the whole plan shows of it."""
         if self._found is None:
-            conn = self.conn
             self._found = plan_hazards(
                 self.plan,
-                lambda task: self._read(task.file),
-                server_version=conn.info.server_version if conn else 0,
-                indexes_of=partial(existing_indexes, conn) if conn else None,
+                lambda task: self._reading(task.id).up,
+                server_version=self.conn.info.server_version if self.conn else 0,
+                indexes_of=self._indexes if self.conn else None,
             )
         return with_hazards(self.plan.task(task_id), self._make(task_id), self._found[task_id])
 
+    def _indexes(self, names: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
+        """The columns of the indexes that tables have in the database already."""
+        there = self.catalogue.relations if self.catalogue is not None else {}
+        return {name: list(there[name].indexed) for name in names if name in there}
+
+    def _reading(self, task_id: str) -> Reading:
+        if self._readings is None:
+            readings = read_plan(self.plan, self.server_major)
+            if self.conn is not None:
+                names = {name for one in readings.values() for name in names_of((*one.up, *one.down))}
+                names |= {str(name) for m in self.plan.mappings for name in (m.old, m.new)}
+                self.catalogue = read_catalogue(self.conn, names)
+                readings = read_plan(self.plan, self.server_major, self.catalogue)
+            self._readings = readings
+        return self._readings[task_id]
+
     def _make(self, task_id: str) -> TaskPreview:
         task = self.plan.task(task_id)
-        up = self._read(task.file) if task.kind is Kind.SQL else self._derived(task)
-        down = (
-            self._read(task.down)
-            if task.kind is Kind.SQL
-            else self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
-        )
+        reading = self._reading(task_id)
+        if task.kind is Kind.SQL:
+            up, down = twice_read(reading.up), twice_read(reading.down)
+        else:
+            up = self._derived(task)
+            down = self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
         allowed = tuple(Accepted(one.hazard, one.reason) for one in task.allow)
         up, down = accept(up, allowed), accept(down, allowed)
         return TaskPreview(
@@ -113,14 +137,10 @@ class Previews:
         )
 
     def _read(self, file: SourceFile | None) -> tuple[Statement, ...]:
-        if file is None:
-            return ()
-        if file.path not in self._read_files:
-            self._read_files[file.path] = statements(file, server_major=self.server_major)
-        return self._read_files[file.path]
+        return statements(file, server_major=self.server_major) if file else ()
 
-    def _text(self, text: str, name: str) -> tuple[Statement, ...]:
-        return read_file(text, name, server_major=self.server_major)
+    def _text(self, text: str, name: str, known: Known | None = None) -> tuple[Statement, ...]:
+        return read_file(text, name, server_major=self.server_major, known=known.fork() if known else None)
 
     def _facts(self, mapping: Mapping) -> MappingFacts | None:
         if self.conn is None:
@@ -151,20 +171,22 @@ class Previews:
         text = "\n\n".join(
             f"{part};" for part in [*(m.as_string(None) for m in made), *(c.rstrip().rstrip(";") for c in checks)]
         )
+        known = self._reading(task.id).known
         if task.kind is Kind.BACKFILL:  # what it calls is read with it, and belongs to the journal
-            return _without_first(self._text(f"{NOTE_REJECT}\n{text}", "derived from the mapping"))
-        return self._text(text, "derived from the mapping") if text else ()
+            return _without_first(self._text(f"{NOTE_REJECT}\n{text}", "derived from the mapping", known))
+        return self._text(text, "derived from the mapping", known) if text else ()
 
     def _sizes(self, statements: tuple[Statement, ...]) -> tuple[tuple[str, int, int], ...]:
-        if self.conn is None:
+        """Rows (an estimate) and bytes of the tables that the statements name."""
+        if self.catalogue is None:
             return ()
         names = sorted({name for statement in statements for name in statement.tables})
-        rows = self.conn.execute(
-            "SELECT t.name, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)"
-            " FROM unnest(%s::text[]) t(name) JOIN pg_class c ON c.oid = to_regclass(t.name) WHERE c.relkind IN ('r', 'p', 'm')",
-            (names,),
-        ).fetchall()
-        return tuple((name, count, size) for name, count, size in rows)
+        found = [(name, self.catalogue.relations.get(name)) for name in names]
+        return tuple(
+            (name, round(max(one.rows, 0)), one.heap_bytes + one.index_bytes)
+            for name, one in found
+            if one is not None and one.kind in "rpm"
+        )
 
     def _words(self, task: Task) -> str:
         mappings = [self.plan.mapping(id_) for id_ in task.mappings]

@@ -31,6 +31,7 @@ from console.sql.nodes import (
     written,
 )
 from console.sql.queries import read_query
+from console.sql.resolve import tied
 from console.sql.tables import add_column, add_constraint
 
 _REWRITES = frozenset({"AT_SetLogged", "AT_SetUnLogged", "AT_SetTableSpace", "AT_SetExpression"})
@@ -145,7 +146,7 @@ def _referenced(facts: Facts, table: str, constraint: str, mode: str = ACCESS_EX
     known = facts.known.constraints.get((table, constraint)) if constraint else None
     if known is not None:
         if known.references:
-            facts.lock(known.references, mode)
+            facts.lock(known.references, mode, known.basis)
     elif table in facts.known.made_here:
         for target in facts.known.references.get(table, ()):
             facts.lock(target, mode)
@@ -160,7 +161,7 @@ def _validate(facts: Facts, table: str, constraint: str) -> None:
         facts.lock(f"table that {constraint} references", ROW_SHARE, "assumed")
         return
     if known.references:
-        facts.table(known.references, ROW_SHARE)
+        facts.table(known.references, ROW_SHARE, known.basis)
     if known.not_null_column:
         facts.known.proven.add((table, known.not_null_column))
     group = facts.known.unvalidated.pop((table, constraint), None)
@@ -178,7 +179,8 @@ def _change_type(facts: Facts, table: Any, cmd: Any, hot: bool) -> None:
     place = (relation(table), cmd.name)
     rewrite = type_change(column.type_name, using, facts, facts.known.column_types.get(place))
     facts.known.column_types[place] = column.type_name
-    facts.costs(rewrite=rewrite)
+    free = rewrite is False
+    facts.costs(rewrite=rewrite, scan=None if free and tied(facts.known.relation(place[0]), cmd.name) else False)
     if using is not None:
         read_query(facts, using)
     _referenced(facts, relation(table), "")

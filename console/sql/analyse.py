@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.sql import alter, drops, objects, queries, routines, tables
+from console.sql import alter, drops, objects, queries, resolve, routines, tables
 from console.sql.facts import Facts, Known
 from console.sql.hazards import checks
 from console.sql.hazards.allow import Comments
@@ -101,6 +101,8 @@ def _read_node(facts: Facts, node: Any) -> None:
     elif name not in _NO_TABLE:
         facts.give_up("its effect is not in the analyser's tables")
     checks.check(facts, node)
+    resolve.resolve(facts, node)
+    resolve.watch(facts, node)
 
 
 def _facts_of(part: Part, known: Known) -> Facts:
@@ -212,6 +214,7 @@ def _statement(part: Part, facts: Facts, comments: Comments, wanted: _Wanted) ->
         tables=names,
         blocks=facts.blocks(),
         accepted=tuple(accepted),
+        notes=tuple(facts.notes),
     )
 
 
@@ -224,15 +227,17 @@ def read_file(
     second_reader: bool = True,
     transactions: Transactions = Transactions.AS_WRITTEN,
     style: bool = False,
+    known: Known | None = None,
 ) -> tuple[Statement, ...]:
     """The facts of every statement of a file, read as one sequence for a server of this major version.
 
     ``style``: also report what is only regretted later (see hazards/rule.py).
-    ``known_new``: objects that earlier files make (see ``creates``), on which nobody can wait yet. With
+    ``known``: what is known before the first statement; it is added to. ``known_new``: objects that earlier files make (see ``creates``), on which nobody can wait yet. With
     ``second_reader`` off, sqlglot is not asked and every statement says ``failed`` for it. Never raises: what
     cannot be parsed or carried out is a statement of kind ``unknown`` that is assumed to lock everything.
     """
-    known = Known(server_major=server_major, new=set(known_new))
+    known = known if known is not None else Known(server_major=server_major)
+    known.new |= known_new
     hot: dict[int, set[str]] = {}
     scans: set[int] = set()
     statements: list[Statement] = []
@@ -244,9 +249,24 @@ def read_file(
         _transaction_hazards(part, facts, hot, scans)
         statements.append(replace(_statement(part, facts, comments, wanted), ordinal=len(statements) + 1))
         facts.remember()
+        resolve.after(facts)
+    known.unvalidated = dict.fromkeys(known.unvalidated)
     if statements and (rest := wanted.shown(comments.rest())):
         statements[-1] = replace(statements[-1], hazards=statements[-1].hazards + rest)
     return tuple(statements)
+
+
+def twice_read(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """The statements with sqlglot's reading, which ``read_file`` leaves out with ``second_reader`` off."""
+    return tuple(
+        replace(
+            one,
+            read_by=replace(
+                second_reading(one.sql, one.tables, understood=one.kind != UNKNOWN), postgresql=one.read_by.postgresql
+            ),
+        )
+        for one in statements
+    )
 
 
 def creates(statements: Iterable[Statement]) -> frozenset[str]:

@@ -36,8 +36,19 @@ def steady(node: Any, facts: Facts) -> bool | None:
         if isinstance(part, pb.FuncCall):
             names = strings(part.funcname)
             bare = names[-1] if len(names) == 1 or names[0] == "pg_catalog" else ""
-            answer = worse(answer, True if bare in VOLATILE else False if bare in STEADY else None)
+            answer = worse(answer, True if bare in VOLATILE else False if bare in STEADY else _varies(names, facts))
     return None if answer is None else not answer
+
+
+def _varies(names: list[str], facts: Facts) -> bool | None:
+    """Whether the catalogue has a volatile function of this name; None where it cannot tell."""
+    known, name = facts.known, plain_name(names)
+    if known.catalogue is None or name in known.routines or name in known.touched:
+        return None
+    if known.path_set and "." not in name:
+        return None
+    how = known.catalogue.functions.get(name)
+    return None if how is None else how == "v"
 
 
 def checked_type(column: Any, facts: Facts) -> bool | None:
@@ -45,7 +56,9 @@ def checked_type(column: Any, facts: Facts) -> bool | None:
     word = type_word(column.type_name)
     if word in TYPES or word in SERIALS or word in facts.known.types:
         return False
-    return None
+    if facts.known.catalogue is None or word in facts.known.touched or facts.known.path_set:
+        return None
+    return facts.known.catalogue.types.get(word)
 
 
 def constraints(column: Any) -> list[Any]:
@@ -89,11 +102,18 @@ def _fits(old: Any, new: Any) -> bool:
     return was == becomes and before == after and was in TYPES
 
 
+def _same_in_utc(old: Any, new: Any, facts: Facts) -> bool:
+    """Whether only the meaning of a time changes: free in a session in UTC, as the runner's are (tablecmds.c)."""
+    times = {type_word(old), type_word(new)} == {"timestamp", "timestamptz"}
+    plan_runs_it = facts.known.catalogue is not None and not facts.known.zone_set
+    return times and plan_runs_it and not old.array_bounds and not new.array_bounds and _numbers(old) == _numbers(new)
+
+
 def type_change(new_type: Any, using: Any, facts: Facts, old_type: Any = None) -> bool | None:
     """Whether changing a column to ``new_type`` rewrites the table; None where an unknown old type decides."""
     if using is not None and not isinstance(using, pb.ColumnRef):
         return True
-    if old_type is not None and _fits(old_type, new_type):
+    if old_type is not None and (_fits(old_type, new_type) or _same_in_utc(old_type, new_type, facts)):
         return False
     word = type_word(new_type)
     if new_type.array_bounds or word not in TYPES:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from console.sql.catalogue import Catalogue, Relation
 from console.sql.hazards.catalogue import level_of
 from console.sql.locks import ACCESS_EXCLUSIVE, LEVEL, SHARE, UNKNOWN_OBJECT, who_waits
 from console.sql.model import Hazard, Lock
@@ -24,6 +25,7 @@ class Constraint:
     kind: str
     references: str = ""
     not_null_column: str = ""  # CHECK (column IS NOT NULL)
+    basis: str = "grammar"  # or catalogue
 
 
 @dataclass(slots=True)
@@ -46,6 +48,27 @@ class Known:
     column_types: dict[tuple[str, str], Any] = field(default_factory=dict)  # (table, column) defined here -> TypeName
     worked: set[str] = field(default_factory=set)  # existing tables whose rows an ALTER TABLE rewrote or read
     partitioned: set[str] = field(default_factory=set)  # made here with PARTITION BY
+    catalogue: Catalogue | None = None
+    parts: dict[str, set[str]] = field(default_factory=dict)  # table -> partitions and children put under it here
+    moved: set[str] = field(default_factory=set)  # put under another table, taken off, renamed
+    away: set[str] = field(default_factory=set)  # the catalogue's names that no longer mean what they meant
+    touched: set[str] = field(default_factory=set)  # routines and types changed here
+    path_set: bool = False  # names without a schema may mean something else
+    zone_set: bool = False  # the session's time zone is another
+
+    def relation(self, name: str) -> Relation | None:
+        """What the catalogue says of a relation; None where it does not know this one."""
+        if self.catalogue is None or name in self.made_here or name in self.away:
+            return None
+        return None if self.path_set and "." not in name else self.catalogue.relations.get(name)
+
+    def fork(self) -> Known:
+        """A copy to which other statements may add."""
+        copies = {f.name: getattr(self, f.name) for f in fields(self)}
+        copies = {name: value.copy() if isinstance(value, (dict, set)) else value for name, value in copies.items()}
+        for name in ("references", "parts"):
+            copies[name] = {table: set(others) for table, others in copies[name].items()}
+        return Known(**copies)
 
 
 @dataclass(slots=True)
@@ -64,6 +87,8 @@ class Facts:
     doubt: str = ""
     transactional: bool = True
     words: str = ""  # who waits, where the locks alone do not tell
+    notes: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)  # made here IF NOT EXISTS, and in the database already
 
     def lock(self, name: str, mode: str, basis: str = "grammar") -> None:
         """Note a lock; the strongest on an object stays."""
@@ -91,6 +116,11 @@ class Facts:
         if hazard not in self.hazards:
             self.hazards.append(hazard)
 
+    def note(self, words: str) -> None:
+        """Say something of the statement that is no hazard, once."""
+        if words not in self.notes:
+            self.notes.append(words)
+
     def costs(self, *, rewrite: bool | None = False, scan: bool | None = False) -> None:
         """Note that rows are rewritten or read; a rewrite reads them all."""
         self.rewrite = worse(self.rewrite, rewrite)
@@ -111,6 +141,8 @@ class Facts:
         self.costs(rewrite=other.rewrite, scan=other.scan)
         for hazard in other.hazards:
             self.warn(hazard.code, hazard.message, hazard.safer)
+        for words in other.notes:
+            self.note(words)
         self.made |= other.made
         self.gone |= other.gone
         self.doubt = self.doubt or other.doubt
@@ -118,7 +150,7 @@ class Facts:
 
     def locks(self) -> tuple[Lock, ...]:
         """The locks, strongest first."""
-        found = [Lock(n, mode, basis, self.is_new(n)) for n, (mode, basis) in self.held.items()]
+        found = [Lock(n, mode, basis, self.is_new(n) and n not in self.there) for n, (mode, basis) in self.held.items()]
         return tuple(sorted(found, key=lambda lock: (-LEVEL[lock.mode], lock.new, lock.object)))
 
     def blocks(self) -> str:
@@ -135,8 +167,9 @@ class Facts:
 
     def remember(self) -> None:
         """Hand what this statement changed on to the statements after it."""
-        self.known.new |= self.made
-        self.known.made_here |= self.made
+        self.known.new |= self.made - self.there
+        self.known.made_here |= self.made - self.there
+        self.known.away -= self.made
         for name in self.gone:
             self.known.new.discard(name)
             self.known.made_here.discard(name)

@@ -68,6 +68,7 @@ class Statement:
     tables: tuple[str, ...]
     blocks: str
     accepted: tuple[Hazard, ...] = ()  # hazards that the file or the task allows, each with the reason
+    notes: tuple[str, ...] = ()  # what is no hazard but worth knowing: an object that is not there, who made a table
 
 
 @dataclass(frozen=True, slots=True)
