@@ -93,7 +93,10 @@ SELECT w.ev_class::bigint, p.refobjid::bigint FROM pg_rewrite w
 JOIN pg_depend p ON p.classid = 'pg_rewrite'::regclass AND p.objid = w.oid AND p.refclassid = 'pg_class'::regclass
 WHERE w.ev_class = ANY(%s) AND p.refobjid <> w.ev_class
 """
-_TRIGGERS = "SELECT tgrelid::bigint, tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = ANY(%s)"
+_TRIGGERS = """
+SELECT tgrelid::bigint, tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = ANY(%(oids)s)
+UNION ALL SELECT ev_class::bigint, 'rule ' || rulename FROM pg_rewrite WHERE rulename <> '_RETURN' AND ev_class = ANY(%(oids)s)
+"""
 _CLASS = """
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8, c.relpages::bigint,
   coalesce(pg_stat_get_live_tuples(c.oid), 0)::float8, coalesce(t.relpages, 0)::bigint,
@@ -183,7 +186,7 @@ class _Reader:
         for row in self._all(_PARTNERS, {"oids": family}):
             for oid in {row[0], row[1]}:
                 self.partners[oid].append(row)
-        self.triggers = _groups(self._all(_TRIGGERS, [family]))
+        self.triggers = _groups(self._all(_TRIGGERS, {"oids": family}))
         self.columns: dict[int, list[tuple[Any, ...]]] = _rows_of(self._all(_COLUMNS, [family]))
         self.constraints = _rows_of(self._all(_CONSTRAINTS, [family]))
         self.type_users = self._all(_TYPE_USERS, [sorted({_parts(name)[1] for name in self.asked})])
@@ -338,7 +341,7 @@ def _relation(reader: _Reader, name: str, oid: int) -> Relation:
         depends=depends[:NAMED],
         reads=reader.names_of(reader.reads.get(oid, ())) if kind in VIEWS else (),
         indexed=tuple(reader.indexed.get(oid, ())),
-        triggers=tuple(sorted(reader.triggers.get(oid, ()))),
+        triggers=tuple(sorted({name for one in family for name in reader.triggers.get(one, ())})),
         proven=proven,
         more=max(len(below) - NAMED, 0) + max(len(depends) - NAMED, 0),
     )

@@ -36,11 +36,11 @@ def steady(node: Any, facts: Facts) -> bool | None:
         if isinstance(part, pb.FuncCall):
             names = strings(part.funcname)
             bare = names[-1] if len(names) == 1 or names[0] == "pg_catalog" else ""
-            answer = worse(answer, True if bare in VOLATILE else False if bare in STEADY else _varies(names, facts))
+            answer = worse(answer, True if bare in VOLATILE else False if bare in STEADY else varies(names, facts))
     return None if answer is None else not answer
 
 
-def _varies(names: list[str], facts: Facts) -> bool | None:
+def varies(names: list[str], facts: Facts) -> bool | None:
     """Whether the catalogue has a volatile function of this name; None where it cannot tell."""
     known, name = facts.known, plain_name(names)
     if known.catalogue is None or name in known.routines or name in known.touched:

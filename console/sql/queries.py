@@ -11,6 +11,7 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pb
 
+from console.sql.columns import varies
 from console.sql.facts import Facts
 from console.sql.functions import STEADY, VOLATILE
 from console.sql.locks import ACCESS_EXCLUSIVE, ACCESS_SHARE, LEVEL, ROW_EXCLUSIVE, ROW_SHARE
@@ -108,6 +109,10 @@ def call(facts: Facts, node: Any) -> None:
         return
     if name in facts.known.routines:
         facts.include(facts.known.routines[name], named=False)
+        return
+    if varies(parts, facts) is False:  # the server lets a stable function read, and nothing else
+        facts.lock(f"whatever {name}() uses", ACCESS_SHARE, "assumed")
+        facts.costs(scan=None)
         return
     facts.lock(f"whatever {name}() uses", ACCESS_EXCLUSIVE, "assumed")
     facts.costs(rewrite=None, scan=None)

@@ -23,7 +23,9 @@ _OPEN = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (r"tables that (.+) references\Z", "references"),
+        (r"tables that reference (.+), directly or through others\Z", "emptied_with"),
         (r"tables that reference (.+)\Z", "referenced_by"),
+        (r"whatever changes in (.+) set off\Z", "set_off"),
         (r"sequences of (.+)\Z", "sequences"),
         (r"parent of (.+)\Z", "parents"),
         (r"default partition of (.+)\Z", "default_partition"),
@@ -57,7 +59,7 @@ _NAMED_ALONE = frozenset(
         "alter_owner_stmt",
     }
     | {"create_publication_stmt", "alter_publication_stmt", "rule_stmt", "create_policy_stmt", "alter_policy_stmt"}
-    | {"do_stmt", "call_stmt", "view_stmt", "create_seq_stmt", "alter_seq_stmt", "insert_stmt", "alter_domain_stmt"}
+    | {"do_stmt", "call_stmt", "view_stmt", "create_seq_stmt", "alter_seq_stmt", "alter_domain_stmt"}
 )
 _WRITES = frozenset({"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"})
 
@@ -117,6 +119,8 @@ def watch(facts: Facts, node: Any) -> None:
     elif name == "alter_table_stmt":
         for cmd in (inner(node) for node in stmt.cmds):
             _watch_subcommand(known, relation(stmt.relation), cmd)
+    elif name in ("create_trig_stmt", "rule_stmt"):
+        known.moved.add(relation(stmt.relation))
     if known.catalogue is None:
         return
     if name == "rename_stmt" and stmt.HasField("relation"):
@@ -178,7 +182,7 @@ def resolve(facts: Facts, node: Any) -> None:
     known = facts.known
     if known.catalogue is not None:
         for name, (mode, basis) in list(facts.held.items()):
-            if basis == "assumed" and (found := _answer(known, name, which(node), _columns(node))) is not None:
+            if basis == "assumed" and (found := _answer(known, name, _columns(node))) is not None:
                 targets, sure = found
                 if sure:
                     del facts.held[name]
@@ -199,7 +203,7 @@ def _columns(node: Any) -> set[str] | None:
     return {cmd.name for cmd in cmds}
 
 
-def _answer(known: Known, words: str, statement: str, columns: set[str] | None) -> tuple[set[str], bool] | None:
+def _answer(known: Known, words: str, columns: set[str] | None) -> tuple[set[str], bool] | None:
     """The relations that an object in words stands for, and whether those are all; None where nothing is known."""
     match, kind = next(((m, k) for p, k in _OPEN if (m := p.match(words))), (None, ""))
     if match is None or known.catalogue is None:
@@ -219,9 +223,12 @@ def _answer(known: Known, words: str, statement: str, columns: set[str] | None) 
         return {*found.references, *known.references.get(name, ())}, not moved
     if kind == "referenced_by":
         later = {table for table, targets in known.references.items() if name in targets}
-        if statement != "alter_table_stmt":  # TRUNCATE: and those that reference these, to the end
-            return {*found.emptied_with, *later}, not moved and not known.references
         return {*found.referenced_by, *later}, not moved
+    if kind == "emptied_with":
+        later = {table for table, targets in known.references.items() if name in targets}
+        return {*found.emptied_with, *later}, not moved and not known.references
+    if kind == "set_off":  # what foreign keys look at and cascade to; what triggers do is not in the catalogue
+        return {*found.references, *found.emptied_with}, not (moved or found.triggers or known.references)
     if kind == "sequences":
         return {
             *found.sequences,

@@ -76,8 +76,8 @@ ALTER TABLE c ALTER COLUMN y SET NOT NULL | no | yes
 ALTER TABLE c DROP CONSTRAINT c_x_known; ALTER TABLE c ALTER COLUMN x SET NOT NULL | no | yes
 ALTER TABLE c VALIDATE CONSTRAINT c_y_later; ALTER TABLE c ALTER COLUMN y SET NOT NULL | no | no
 ALTER TABLE c ALTER COLUMN n DROP NOT NULL; ALTER TABLE c ALTER COLUMN n SET NOT NULL | no | yes
-ALTER TABLE alone ADD COLUMN a int DEFAULT roll() | yes | yes
-ALTER TABLE alone ADD COLUMN a int DEFAULT fixed() | no | no
+ALTER TABLE alone ADD COLUMN a int DEFAULT roll() | yes | yes | open
+ALTER TABLE alone ADD COLUMN a int DEFAULT fixed() | no | ? | open
 ALTER TABLE dom ADD COLUMN a pos | yes | yes
 ALTER TABLE dom ADD COLUMN a over DEFAULT 4 | yes | yes
 ALTER TABLE dom ADD COLUMN a plain | no | no
@@ -126,6 +126,10 @@ ALTER TABLE alone ADD CONSTRAINT f FOREIGN KEY (k) REFERENCES c (id) NOT VALID; 
 CREATE TRIGGER n AFTER INSERT ON part FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger() | no | no
 TRUNCATE p CASCADE | no | no
 TRUNCATE part | no | no
+INSERT INTO child VALUES (1, 1) | no | no
+DELETE FROM child WHERE id = 1 | no | ?
+UPDATE c SET id = id WHERE id = 1 | no | ?
+INSERT INTO part VALUES (2, 2, 'w') | no | no
 ALTER TABLE owned OWNER TO CURRENT_USER | no | no
 ALTER TABLE c RENAME COLUMN b TO bb; ALTER TABLE c ALTER COLUMN bb TYPE varchar | ? | ?
 ALTER TABLE c RENAME TO moved; ALTER TABLE moved DROP CONSTRAINT c_p_fkey | no | no | open
@@ -137,6 +141,9 @@ COMMENT ON TABLE part IS 'x' | no | no
 OVER = {
     "ALTER TABLE c DROP COLUMN x CASCADE": {"child"},
     "DROP TABLE part_1": {"p"},
+    "INSERT INTO part VALUES (2, 2, 'w')": {"part_rest"},
+    "DELETE FROM child WHERE id = 1": {"c"},
+    "UPDATE c SET id = id WHERE id = 1": {"child", "p"},
     "ALTER TABLE owned OWNER TO CURRENT_USER": {"owned_id_seq"},
 }
 _LOCKS = """
