@@ -239,11 +239,16 @@ def _detach(facts: Facts, table: Any, cmd: Any, subcommand: str, hot: bool) -> s
     return ACCESS_EXCLUSIVE
 
 
+_RENAMED = frozenset(
+    {pb.OBJECT_SCHEMA, pb.OBJECT_FUNCTION, pb.OBJECT_PROCEDURE, pb.OBJECT_ROUTINE, pb.OBJECT_TYPE, pb.OBJECT_DOMAIN}
+)
+
+
 def rename(facts: Facts, stmt: Any) -> None:
     """RENAME of anything."""
     kind = stmt.rename_type
     if not stmt.HasField("relation"):
-        if kind in (pb.OBJECT_SCHEMA, pb.OBJECT_FUNCTION, pb.OBJECT_PROCEDURE, pb.OBJECT_ROUTINE, pb.OBJECT_TYPE):
+        if kind in _RENAMED:
             old = _object_name(stmt.object)
             if not facts.is_new(old):
                 advice.rename(facts, enum_words(pb.ObjectType, kind).lower(), old, stmt.newname)
@@ -293,6 +298,10 @@ def _object_name(node: Any) -> str:
 def set_schema(facts: Facts, stmt: Any) -> None:
     """SET SCHEMA of anything."""
     if not stmt.HasField("relation"):
+        old = _object_name(stmt.object)
+        if stmt.object_type in _RENAMED and not facts.is_new(old):
+            new = plain_name([stmt.newschema, old.rsplit(".", 1)[-1]])
+            advice.rename(facts, enum_words(pb.ObjectType, stmt.object_type).lower(), old, new)
         return
     name = relation(stmt.relation)
     facts.table(name, ACCESS_EXCLUSIVE)

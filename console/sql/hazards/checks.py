@@ -51,10 +51,39 @@ def _alter_table(facts: Facts, stmt: Any) -> None:
     table = stmt.relation
     if facts.is_new(relation(table)):
         return
+    if stmt.objtype == pb.OBJECT_TYPE:
+        _attributes(facts, stmt)
+        return
     for node in stmt.cmds:
         cmd = inner(node)
         _subcommand(facts, table, cmd, str(pb.AlterTableType.Name(cmd.subtype)))
     _again(facts, relation(table))
+
+
+def _attributes(facts: Facts, stmt: Any) -> None:
+    """ALTER TYPE ... ATTRIBUTE."""
+    name = relation(stmt.relation)
+    for cmd in (inner(node) for node in stmt.cmds):
+        if cmd.subtype == pb.AT_DropColumn:
+            facts.warn("DROP-COLUMN", f"Functions and programs that name the attribute {cmd.name} of {name} fail.")
+        elif cmd.subtype == pb.AT_AlterColumnType:
+            facts.warn(
+                "TYPE-CHANGE-REWRITE", f"Functions and tables of {name} meet another type of {cmd.name} at once."
+            )
+
+
+def _domain(facts: Facts, stmt: Any) -> None:
+    """ALTER DOMAIN."""
+    name = plain_name(strings(stmt.type_name))
+    if facts.is_new(name):
+        return
+    match stmt.subtype:
+        case "X":
+            facts.warn("DROP-CONSTRAINT", f"What {stmt.name} kept out of columns of {name} can be written from now on.")
+        case "N":
+            facts.warn("DROP-NOT-NULL", f"Programs that read columns of {name} may meet NULL from now on.")
+        case "T" if not which(getattr(stmt, "def")):
+            facts.warn("DROP-DEFAULT", f"Programs that leave out columns of {name} write NULL from now on, or fail.")
 
 
 def _again(facts: Facts, table: str) -> None:
@@ -79,6 +108,10 @@ def _subcommand(facts: Facts, table: Any, cmd: Any, subcommand: str) -> None:
             facts.warn("DROP-DEFAULT", f"Programs that leave {name}.{cmd.name} out write NULL from now on, or fail.")
         case "AT_DropConstraint" if (name, cmd.name) not in facts.known.constraints:
             facts.warn("DROP-CONSTRAINT", f"What {cmd.name} kept out of {name} can be written from now on.")
+        case "AT_AlterConstraint" if definition(cmd).alter_enforceability and not definition(cmd).is_enforced:
+            facts.warn(
+                "DROP-CONSTRAINT", f"What {definition(cmd).conname} kept out of {name} can be written from now on."
+            )
         case "AT_DropExpression":
             facts.warn("DROP-EXPRESSION", f"{name}.{cmd.name} is no longer computed: programs have to write it.")
         case "AT_AddIdentity" | "AT_DropIdentity":
@@ -259,6 +292,7 @@ _CHECKS: dict[str, Callable[[Facts, Any], None]] = {
     "drop_stmt": _drop,
     "dropdb_stmt": _drop_database,
     "update_stmt": _update,
+    "alter_domain_stmt": _domain,
     "alter_seq_stmt": _sequence,
     "grant_stmt": _grant,
     "create_policy_stmt": _policy,
