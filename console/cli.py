@@ -106,7 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     formats(apply)
 
     formats(add("status", "where the newest run stands"))
-    formats(add("report", "the whole report of the newest run"), "markdown")
+    formats(add("report", "the whole report of the newest run"), "markdown", "jsonl")
+    replay = add("replay", "play the console through a past run")
+    replay.add_argument(
+        "what", nargs="?", default="", metavar="RUN", help="its number, or a file of report --format jsonl"
+    )
+    screen(replay)
+
     speed = add("speed", "change a copy's settings while it runs, or before it is resumed")
     speed.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="for instance workers=2 max_lock_waiters=5")
     work = add("work", "lend workers of this host to a copy that runs elsewhere, until it ends")
@@ -354,6 +360,10 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             return operate.attach_screen(
                 settings, args.run, control=args.control, ascii_only=args.ascii, theme=args.theme
             )
+        case "replay":
+            from console.commands.replay import replay
+
+            return replay(settings, args.what, ascii_only=args.ascii, theme=args.theme)
         case "apply":
             return operate.apply(settings, args.until, args.format)
         case "status":

@@ -234,7 +234,14 @@ def status(settings: Settings, output: str) -> int:
 
 
 def report(settings: Settings, output: str) -> int:
-    """Print the whole report of the newest run."""
+    """Print the whole report of the newest run, or (jsonl) all of it as a recording that ``pgferry replay`` plays."""
+    if output == "jsonl":
+        from console.commands.replay import recorded
+        from console.journal.recording import to_lines
+
+        for line in to_lines(recorded(settings, None)):
+            out(line)
+        return 0
     plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
 
     def work(world: JournalWorld) -> int:

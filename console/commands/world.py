@@ -42,6 +42,8 @@ STARTS = 3  # runners that may end without an answer to a command before it is w
 class JournalWorld:
     """One database, one plan, the newest run of it (or the one with ``run_id``). Safe to call from several threads."""
 
+    player = None
+
     def __init__(
         self,
         settings: Settings,
@@ -383,6 +385,7 @@ class JournalWorld:
 class PaperWorld:
     """A plan without any database: everything can be read, nothing can be done."""
 
+    player = None
     can_control = False
 
     def __init__(self, plan: Plan, operator: str) -> None:

@@ -173,10 +173,11 @@ def _live(conn: Conn, run_id: int, prefix: str) -> list[Any]:
 
 
 def _progress(conn: Conn, run_id: int) -> tuple[Progress, ...]:
-    return tuple(_a_progress(payload) for payload in _live(conn, run_id, "progress:"))
+    return tuple(a_progress(payload) for payload in _live(conn, run_id, "progress:"))
 
 
-def _a_progress(payload: dict[str, Any]) -> Progress:
+def a_progress(payload: dict[str, Any]) -> Progress:
+    """A copy's or comparison's progress from the journal's live fact."""
     return Progress(
         **{
             **payload,
@@ -191,7 +192,7 @@ def _a_progress(payload: dict[str, Any]) -> Progress:
 def progress_of(conn: Conn, run_id: int, name: str) -> Progress | None:
     """One copy's or comparison's progress as it was last reported, None before that."""
     row = conn.execute("SELECT payload FROM pgferry.live WHERE run_id = %s AND name = %s", (run_id, name)).fetchone()
-    return None if row is None else _a_progress(row[0])
+    return None if row is None else a_progress(row[0])
 
 
 def sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from console.errors import ConnectionFailed, Refused
-from console.journal import approval_ddl
+from console.journal import approval_ddl, history_ddl
 from console.journal.connect import Conn
 
 VERSION = 2  # grows with every change of the DDL below; kept as the schema's comment
@@ -314,7 +314,10 @@ def version(conn: Conn) -> int | None:
 
 def _complete(conn: Conn) -> bool:
     """Whether a journal of this version has the tables that came last."""
-    return conn.execute(f"SELECT 1 {_TABLE}", ("plan_version",)).fetchone() is not None
+    return all(conn.execute(f"SELECT 1 {_TABLE}", (name,)).fetchone() for name in _NEWEST)
+
+
+_NEWEST = ("plan_version", "latency", "history")
 
 
 # From the catalogue, which every role may read, not by name, which needs USAGE on the schema.
@@ -342,6 +345,8 @@ def install(conn: Conn) -> None:
             conn.execute(_LATER)
             conn.execute(approval_ddl.TABLES)
             conn.execute(approval_ddl.FUNCTIONS)
+            conn.execute(history_ddl.TABLES)
+            conn.execute(history_ddl.FUNCTIONS)
             conn.execute(f"COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version {VERSION}'")
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConnectionFailed(

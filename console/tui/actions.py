@@ -18,7 +18,7 @@ from console.tui.draw.live import OURS, WAITS
 from console.tui.facts import Missing, can_resume, is_active
 from console.tui.keys import SCREENS
 from console.tui.messages import Outcome
-from console.tui.ports import Receipt
+from console.tui.ports import Player, Receipt
 from console.tui.views.lists import ActivityView, ChecksView, LogView
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ class Actions:
             "approve": self._approve,
             "start": self._start,
             "pause": self._pause,
-            "faster": lambda: self._speed(pace.faster),
-            "slower": lambda: self._speed(pace.slower),
+            "faster": lambda: self._faster(1, pace.faster),
+            "slower": lambda: self._faster(-1, pace.slower),
+            "wind_back": lambda: self._play(lambda player: player.wind(-1)),
+            "wind_on": lambda: self._play(lambda player: player.wind(1)),
+            "step_back": lambda: self._play(lambda player: player.jump(-1)),
+            "step_on": lambda: self._play(lambda player: player.jump(1)),
             "confirm": self._confirm,
             "cancel": self._cancel,
             "end": self._end,
@@ -160,7 +164,9 @@ class Actions:
     def _refused(self) -> bool:
         """Explain why nothing can be commanded from here; False when it can."""
         facts = self._shell.facts
-        if facts.dry_run:
+        if facts.replay:
+            self.say("This is a replay: nothing can be started or changed in it.")
+        elif facts.dry_run:
             self.say("Dry run: nothing can be written, so nothing is started or changed from here.")
         elif not facts.can_control:
             self.say("This console only reads; the operator with control can do that.")
@@ -196,7 +202,25 @@ class Actions:
 
         self._shell.ask(questions.start(self._shell.facts, task, send))
 
+    def _play(self, press: Callable[[Player], None]) -> None:
+        """Move a replay's clock."""
+        player = self._shell.world.player
+        if player is None:
+            self.say("The run is shown as it is now: only a replay can be wound.")
+            return
+        press(player)
+        self._shell.facts = replace(self._shell.facts, replay=player.words())
+
+    def _faster(self, step: int, change: Callable[..., dict[str, int]]) -> None:
+        if self._shell.world.player is not None:
+            self._play(lambda player: player.faster(step))
+        else:
+            self._speed(change)
+
     def _pause(self) -> None:
+        if self._shell.world.player is not None:
+            self._play(lambda player: player.toggle())
+            return
         state = self._shell.facts.state
         if self._refused() or state is None:
             return

@@ -37,6 +37,6 @@ def run_console(
     closer.start()
     closer.join(2.0)
     state = shell.facts.state
-    if state is not None and is_active(state):
+    if state is not None and is_active(state) and world.player is None:
         sys.stderr.write(f"Run {state.run_id} goes on. Come back to it with: pgferry attach {state.run_id}\n")
     return code if code is not None else shell.return_code or 0

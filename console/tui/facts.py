@@ -31,6 +31,7 @@ class Facts:
     previews: Mapping[str, TaskPreview | Missing] = field(default_factory=dict)
     rollbacks: Mapping[str, RollbackPreview | Missing] = field(default_factory=dict)
     docs: tuple[Doc, ...] | Missing = ()
+    replay: str = ""  # where a replay stands; empty where the run is now
 
     def task(self, task_id: str) -> TaskState | None:
         """The state of a task, None when the run does not know it."""

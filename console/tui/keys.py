@@ -14,7 +14,8 @@ class Key:
     ``keys`` are textual's names, comma-separated, empty for a line that only the footer has; ``shown`` is how they
     are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all.
     ``footer`` names the views whose footer shows it, in the order of this table. ``control`` marks what sends a
-    command to the runner, ``review`` what only a reviewer's console (a dry run) does.
+    command to the runner, or moves a replay's clock where there is a word for that in ``replay``; ``review`` what only
+    a reviewer's console (a dry run) does.
     """
 
     action: str
@@ -26,6 +27,7 @@ class Key:
     footer: tuple[str, ...] = ()
     control: bool = False
     review: bool = False
+    replay: str = ""  # the footer's word while a past run is shown
 
 
 KEYS: tuple[Key, ...] = (
@@ -82,12 +84,39 @@ KEYS: tuple[Key, ...] = (
         "space",
         "space",
         "pause",
-        "pause after the batch that runs, or resume",
+        "pause after the batch that runs, or resume; in a replay: stop or go on",
         footer=("tasks", "backfill"),
         control=True,
+        replay="stop/go",
     ),
-    Key("faster", "plus,equals_sign", "+", "faster", "faster: more of the time at work", (), ("backfill",), True),
-    Key("slower", "minus", "-", "slower", "slower: gentler on the applications", (), ("backfill",), True),
+    Key(
+        "faster",
+        "plus,equals_sign",
+        "+",
+        "faster",
+        "faster: more of the time at work; in a replay: its clock",
+        (),
+        ("backfill",),
+        True,
+        "faster",
+    ),
+    Key(
+        "slower",
+        "minus",
+        "-",
+        "slower",
+        "slower: gentler on the applications; in a replay: its clock",
+        (),
+        ("backfill",),
+        True,
+        "slower",
+    ),
+    Key("wind", "", "[ ]", "wind", "", replay="wind"),
+    Key("wind_back", "left_square_bracket", "[", "", "in a replay: back by a fiftieth of the run"),
+    Key("wind_on", "right_square_bracket", "]", "", "in a replay: forward by a fiftieth of the run"),
+    Key("steps", "", ", .", "steps", "", replay="steps"),
+    Key("step_back", "comma", ",", "", "in a replay: to where the last step began, ended or failed"),
+    Key("step_on", "full_stop", ".", "", "in a replay: to where the next one does"),
     Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True),
     Key(
         "cancel",
@@ -120,8 +149,13 @@ def works_in(key: Key, view: str) -> bool:
     return not key.where or view in key.where
 
 
-def footer(view: str, control: bool = True, paused: bool = False, review: bool = False) -> tuple[tuple[str, str], ...]:
+def footer(
+    view: str, control: bool = True, paused: bool = False, review: bool = False, replay: bool = False
+) -> tuple[tuple[str, str], ...]:
     """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last."""
+    if replay and view in SCREENS:
+        shown = [(key.shown, key.replay) for key in KEYS if key.replay]
+        return (("1-6", "screens"), *shown, ("q", "leave"), ("?", "help"))
     shown = [
         (key.shown, "resume" if paused and key.action == "pause" else key.label)
         for key in KEYS

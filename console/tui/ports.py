@@ -21,6 +21,25 @@ class Receipt:
     text: str
 
 
+class Player(Protocol):
+    """The clock of a replay."""
+
+    def toggle(self) -> None:
+        """Stop or go on."""
+
+    def faster(self, step: int) -> None:
+        """The next higher (1) or lower (-1) speed."""
+
+    def wind(self, step: int) -> None:
+        """Forward (1) or back (-1) by a part of the run."""
+
+    def jump(self, step: int) -> None:
+        """To the next (1) or last (-1) moment at which a step began, ended or failed."""
+
+    def words(self) -> str:
+        """Where it stands, in a few words."""
+
+
 class World(Protocol):
     """All calls may block and are made from worker threads; errors are FerryError with a clear sentence."""
 
@@ -32,8 +51,12 @@ class World(Protocol):
     def can_control(self) -> bool:
         """False for a reviewer's or an attached, read-only console."""
 
+    @property
+    def player(self) -> Player | None:
+        """The clock, where a past run is shown; None where the run is now."""
+
     def state(self) -> RunState:
-        """The state of the run now."""
+        """The state of the run now, or at the moment that a replay shows."""
 
     def wait(self, seconds: float) -> None:
         """Returns when the journal changed, or after this long."""

@@ -73,6 +73,7 @@ class Shell(App[int], inherit_bindings=False):
             can_control=world.can_control and not dry_run,
             dry_run=dry_run,
             glyphs=ASCII if terminal.ascii_only else UNICODE,
+            replay=world.player.words() if world.player else "",
         )
         self.tasks = TasksView()
         self.preview = PreviewView()
@@ -166,7 +167,7 @@ class Shell(App[int], inherit_bindings=False):
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
         paused = state is not None and can_resume(state)
-        keys = footer(self.view.name, facts.can_control, paused, facts.dry_run)
+        keys = footer(self.view.name, facts.can_control, paused, facts.dry_run, bool(facts.replay))
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
         if self.question is not None:
@@ -206,7 +207,9 @@ class Shell(App[int], inherit_bindings=False):
 
     def on_run_changed(self, message: RunChanged) -> None:
         self.feed.taken()
-        self.facts = replace(self.facts, state=message.state, stale="", plan=self.world.plan)
+        player = self.world.player
+        replaying = player.words() if player else ""
+        self.facts = replace(self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying)
         for view in self.views.values():
             view.settle(self.facts)
         self.want_preview()

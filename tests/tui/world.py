@@ -15,7 +15,7 @@ from console.errors import ConnectionFailed, FerryError, Refused
 from console.journal.state import RollbackPreview, RunState, Verb
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
-from console.tui.ports import Receipt
+from console.tui.ports import Player, Receipt
 from console.tui.shell import Shell
 from console.tui.terminal import Terminal
 from tests.canned import a_plan, a_rollback_preview, a_run_state, previews
@@ -27,6 +27,7 @@ class CannedWorld:
 
     current: RunState = field(default_factory=a_run_state)
     can_control: bool = True
+    player: Player | None = None
     plan: Plan | None = field(default_factory=a_plan)
     rollback: str = "safe"
     gone: bool = False  # the server does not answer

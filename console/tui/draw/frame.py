@@ -38,6 +38,8 @@ RUN_STYLE = {
 
 def mode(facts: Facts) -> tuple[str, str]:
     """What this console may do: long and short words."""
+    if facts.replay:
+        return facts.replay, facts.replay
     if facts.dry_run:
         return "dry run: nothing can be written", "dry run"
     return ("control", "control") if facts.can_control else ("reading", "reading")
@@ -78,7 +80,7 @@ def _clock(facts: Facts, state: RunState) -> Text:
     if facts.stale:
         return line((f"stale since {numbers.clock(state.server_now)} ", "bad"))
     now = numbers.clock(state.server_now)
-    return line(f"{now} " if is_active(state) else f"{now[:5]}    ")
+    return line(f"{now} " if is_active(state) or facts.replay else f"{now[:5]}    ")
 
 
 def phases(state: RunState) -> list[tuple[str, str, list[TaskState]]]:
