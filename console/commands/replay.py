@@ -109,6 +109,7 @@ class ReplayWorld:
     """A recording behind the console's one seam; nothing can be sent."""
 
     can_control = False
+    reviewer = ""
 
     def __init__(self, shown: Recording, plan: Plan | None) -> None:
         self._shown = shown
@@ -150,6 +151,10 @@ class ReplayWorld:
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Refused: the run is past."""
         raise Refused("This is a replay: nothing can be changed in it.")
+
+    def approve(self, comment: str, *, withdraw: bool = False) -> str:
+        """Refused: the run is past."""
+        raise Refused("This is a replay: nothing can be approved in it.")
 
     def save_report(self) -> str:
         """The report of the moment that is shown; returns its path."""

@@ -98,7 +98,7 @@ KEYS: tuple[Key, ...] = (
         (),
         ("backfill",),
         True,
-        "faster",
+        replay="faster",
     ),
     Key(
         "slower",
@@ -109,7 +109,7 @@ KEYS: tuple[Key, ...] = (
         (),
         ("backfill",),
         True,
-        "slower",
+        replay="slower",
     ),
     Key("wind", "", "[ ]", "wind", "", replay="wind"),
     Key("wind_back", "left_square_bracket", "[", "", "in a replay: back by a fiftieth of the run"),
