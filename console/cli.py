@@ -140,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = add("plan", "print the plan: statements, locks, hazards, ways back")
     plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
     plan.add_argument("--diff", action="store_true", help="only how it differs from what was begun, else approved")
-    formats(plan, "markdown")
+    plan.add_argument("--strict", action="store_true", help="exit code 1 on a hazard that hurts and nobody accepted")
+    formats(plan, "markdown", "html", "sarif")
 
     _rehearse_words(add, formats)
 
@@ -160,6 +161,14 @@ def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callab
     made.add_argument("--rows", type=_whole(0), default=2000, metavar="N", help="rows of each table (default 2000)")
     made.add_argument("--record", type=Path, metavar="FILE", help="where the record goes (default: the state folder)")
     made.add_argument("--save", action="store_true", help="write it to rehearsal.json beside plan.toml too")
+    made.add_argument(
+        "--report",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a report as .md, .html or .json; again for more",
+    )
     formats(made)
 
 
@@ -168,7 +177,7 @@ def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
     from console.rehearsal.rehearse import Wanted
 
     wanted = Wanted(rows=args.rows, only=args.task)
-    return rehearse_plan(settings, RehearseSettings(wanted, args.format, args.record, args.save))
+    return rehearse_plan(settings, RehearseSettings(wanted, args.format, args.record, args.save, tuple(args.report)))
 
 
 def _lint(lint: argparse.ArgumentParser) -> None:
@@ -186,7 +195,9 @@ def _lint(lint: argparse.ArgumentParser) -> None:
     lint.add_argument(
         "--explain", nargs="?", const="", metavar="CODE", help="what a hazard means; without CODE: list them all"
     )
-    lint.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="markdown: with --explain")
+    lint.add_argument(
+        "--format", choices=("text", "json", "sarif", "markdown"), default="text", help="markdown: with --explain"
+    )
 
 
 def _do_lint(args: argparse.Namespace) -> int:
@@ -335,7 +346,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "plan":
             from console.commands.show_plan import PlanWanted, show_plan
 
-            return show_plan(settings, PlanWanted(args.format, args.database or bool(args.dsn)))
+            return show_plan(settings, PlanWanted(args.format, args.database or bool(args.dsn), args.strict))
         case "demo":
             from console.commands.demo import DemoSettings, demo
 

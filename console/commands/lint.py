@@ -8,6 +8,7 @@ from pathlib import Path
 
 from console.commands.operate import out
 from console.errors import PlanError, UsageError
+from console.headless.sarif import found_in, repository_of, sarif
 from console.headless.words import safe
 from console.plan.formats.forward import forward_files, forward_part
 from console.plan.model import SourceFile
@@ -51,6 +52,9 @@ def lint(wanted: LintWanted) -> int:
         )  # fmt: skip
     if wanted.output == "json":
         out(lint_json(found))
+    elif wanted.output == "sarif":
+        places = [one for statement in found for one in found_in(statement, Path(statement.file))]
+        out(sarif(places, RULES, repository_of(wanted.files[0])))
     else:
         for statement in found:
             _print(statement)

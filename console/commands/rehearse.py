@@ -11,6 +11,7 @@ from types import FrameType
 from console.commands.operate import out, the_plan
 from console.commands.settings import Settings, state_folder
 from console.errors import FerryError
+from console.headless.rehearsal_report import check_form, write_report
 from console.headless.rehearsal_text import rehearsal_text
 from console.headless.words import safe
 from console.plan import rehearsed
@@ -27,6 +28,7 @@ class RehearseSettings:
     output: str = "text"
     record: Path | None = None
     save: bool = False
+    reports: tuple[Path, ...] = ()
 
 
 def say(text: str) -> None:
@@ -37,6 +39,8 @@ def say(text: str) -> None:
 def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
     """Rehearse, keep the record, print it; 1 when something failed, differs or could not be rehearsed."""
     plan = the_plan(settings)
+    for file in asked.reports:
+        check_form(file)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     record = rehearse(plan, asked.wanted, say)
@@ -50,6 +54,16 @@ def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
                 do="Name another place with --record FILE.",
             ) from None
         say(f"record written to {file}")
+    for file in asked.reports:
+        try:
+            write_report(record, plan, file)
+        except OSError as error:
+            raise FerryError(
+                f"The report cannot be written to {file}: {error.strerror}.",
+                state="The rehearsal itself is done and its record kept.",
+                do="Name another place with --report FILE.",
+            ) from None
+        say(f"report written to {file}")
     out(rehearsed.to_json(record).rstrip("\n") if asked.output == "json" else rehearsal_text(record, plan))
     return exit_code(record, asked.wanted.only)
 

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from console.commands.migrations import pending
 from console.commands.operate import out, the_plan
 from console.commands.previews import Previews
-from console.commands.settings import Settings
-from console.headless.plan_text import plan_json, plan_markdown, plan_text
+from console.commands.settings import Settings, state_folder
+from console.headless.plan_facts import PlanReport
+from console.headless.plan_html import plan_html
+from console.headless.plan_markdown import plan_markdown
+from console.headless.plan_text import hazards, plan_json, plan_text
+from console.headless.sarif import Found, found_in, found_of, repository_of, sarif
 from console.journal import admission
 from console.journal.connect import connect
+from console.plan import rehearsed
 from console.plan.approval import Wanted
+from console.plan.model import Plan
+from console.plan.source import NAME
+from console.sql.hazards.catalogue import RULES
+from console.sql.model import Statement
 
 
 @dataclass(frozen=True, slots=True)
 class PlanWanted:
-    """The command's words."""
+    """The command's words. ``strict``: a hazard that hurts and nobody accepted is exit code 1."""
 
     output: str = "text"
     with_database: bool = False
+    strict: bool = False
 
 
 def show_plan(settings: Settings, wanted: PlanWanted) -> int:
-    """Print every statement, its locks and hazards, its way back, and who approved all that."""
+    """Print every statement, its locks and hazards, its way back, what was rehearsed, and who approved all that."""
     plan = the_plan(settings)
     conn = (
         connect(settings.dsn, application_name="pgferry plan", read_only=True, statement_timeout="30s")
@@ -38,8 +51,51 @@ def show_plan(settings: Settings, wanted: PlanWanted) -> int:
     finally:
         if conn is not None:
             conn.close()
-    if wanted.output == "json":
-        out(plan_json(plan, previews, stands))
-    else:
-        out((plan_markdown if wanted.output == "markdown" else plan_text)(plan, previews, stands))
-    return 0
+    report = PlanReport(plan, previews, stands, rehearsed.find(plan, state_folder()))
+    out(_as(report, wanted.output))
+    return int(wanted.strict and hazards(previews) > 0)
+
+
+def _as(report: PlanReport, output: str) -> object:
+    match output:
+        case "json":
+            return plan_json(report.plan, report.previews, report.stands, report.rehearsal)
+        case "sarif":
+            return plan_sarif(report)
+        case "html":
+            return plan_html(report, datetime.now(UTC)).rstrip("\n")
+        case "markdown":
+            return plan_markdown(report).rstrip("\n")
+        case _:
+            return plan_text(report.plan, report.previews, report.stands, report.rehearsal).rstrip("\n")
+
+
+def plan_sarif(report: PlanReport) -> dict[str, Any]:
+    """The hazards of the way forward as SARIF; those of derived statements stand at the plan's own file.
+
+    Those of ways back are no alerts: dropping what was made is what a way back is for.
+    """
+    root = repository_of(report.plan.root)
+    found = [
+        one
+        for preview in report.previews.values()
+        for statement in preview.up
+        for one in _found(report.plan, statement)
+    ]
+    for task in report.plan.tasks:
+        if task.id in report.previews:
+            file = report.plan.root / task.file.path if task.file else _toml(report.plan)
+            found += found_of(task, report.previews[task.id].hazards, file)
+    return sarif(found, RULES, root)
+
+
+def _found(plan: Plan, statement: Statement) -> list[Found]:
+    file = plan.root / statement.file
+    if statement.file in {file.path for file in plan.files}:
+        return found_in(statement, file)
+    return found_in(statement, _toml(plan), written=False)
+
+
+def _toml(plan: Plan) -> Path:
+    toml = plan.root / NAME
+    return toml if toml.is_file() else plan.root

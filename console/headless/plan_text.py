@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from console.headless.words import fence, markdown_cell, markdown_table, minutes, safe, strength, to_json, waits
+from console.headless.rehearsed_words import rehearsed_words
+from console.headless.words import minutes, safe, strength, to_json, waits
 from console.plan.approval import Standing, brief, sentences
 from console.plan.model import Plan, Task
+from console.plan.rehearsed import Rehearsal
 from console.sql.hazards.allow import counted
 from console.sql.model import Lock, Readers, Statement, TaskPreview
 
@@ -93,7 +95,8 @@ def _totals(plan: Plan, previews: Previews, stands: Standing | None) -> list[tup
     ]
 
 
-def _task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]]:
+def task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]]:
+    """What is known of a task, by name."""
     entries = [
         ("depends on", ", ".join(task.depends)),
         ("guards", ", ".join(task.guards)),
@@ -114,9 +117,20 @@ def _task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]
     return [(name, text) for name, text in entries if text]
 
 
-def _statement_facts(statement: Statement) -> list[str]:
-    lines = ["lock: " + lock_words(lock) for lock in statement.locks] or ["lock: none known"]
-    lines += [facts(statement), f"blocks: {statement.blocks}" if statement.blocks else "", badge(statement.read_by)]
+def lock_lines(statement: Statement) -> list[str]:
+    """Every lock of a statement, a line each."""
+    return ["lock: " + lock_words(lock) for lock in statement.locks] or ["lock: none known"]
+
+
+def statement_nature(statement: Statement) -> list[str]:
+    """Rewrite and scan, who waits, who understood it."""
+    blocks = [f"blocks: {statement.blocks}"] if statement.blocks else []
+    return [facts(statement), *blocks, badge(statement.read_by)]
+
+
+def statement_facts(statement: Statement) -> list[str]:
+    """Everything known of a statement, a line each."""
+    lines = [*lock_lines(statement), *statement_nature(statement)]
     for hazard in statement.hazards:
         lines.append(f"{'HAZARD' if hazard.level == 'hurts' else hazard.level} {hazard.code}: {hazard.message}")
         if hazard.safer:
@@ -132,7 +146,7 @@ def _where(statement: Statement) -> str:
 def _statement_text(statement: Statement, word: str) -> list[str]:
     lines = [f"    {word} {statement.ordinal}. {statement.kind}  ({_where(statement)})"]
     lines += ["      | " + line for line in plain_lines(statement.sql)]
-    return [*lines, *("      " + line for line in _statement_facts(statement))]
+    return [*lines, *("      " + line for line in statement_facts(statement))]
 
 
 def plain_lines(sql: str) -> list[str]:
@@ -140,9 +154,13 @@ def plain_lines(sql: str) -> list[str]:
     return safe(sql, keep_newlines=True).splitlines()
 
 
-def plan_text(plan: Plan, previews: Previews, stands: Standing | None = None, *, ascii_only: bool = False) -> str:
+def plan_text(
+    plan: Plan, previews: Previews, stands: Standing | None = None, rehearsal: Rehearsal | None = None,
+    *, ascii_only: bool = False,
+) -> str:  # fmt: skip
     """The plan for a terminal or a mail, totals first."""
     lines = [f"{name:<12} {text}" for name, text in _totals(plan, previews, stands)]
+    lines += [f"{'rehearsed':<12} {rehearsed_words(rehearsal)}"]
     lines += ["", "Strongest lock on each object that exists before:"]
     lines += ["  " + lock_words(lock) for lock in strongest_locks(previews)] or ["  none known"]
     for phase in plan.phases:
@@ -152,7 +170,7 @@ def plan_text(plan: Plan, previews: Previews, stands: Standing | None = None, *,
         for task in phase.tasks:
             preview = previews.get(task.id)
             lines += ["", f"  {task.id}  {task.title}  [{task.kind}, {minutes(task.minutes)}]"]
-            lines += [f"    {name:<11} {text}" for name, text in _task_facts(task, preview)]
+            lines += [f"    {name:<11} {text}" for name, text in task_facts(task, preview)]
             for statement in preview.up if preview else ():
                 lines += _statement_text(statement, "forward")
             for statement in preview.down if preview else ():
@@ -160,34 +178,9 @@ def plan_text(plan: Plan, previews: Previews, stands: Standing | None = None, *,
     return "\n".join(safe(line, ascii_only=ascii_only).rstrip() for line in lines) + "\n"
 
 
-def plan_markdown(plan: Plan, previews: Previews, stands: Standing | None = None) -> str:
-    """The plan as a Markdown page; nothing in the plan's text is taken as markup."""
-    lines = [f"# {markdown_cell(plan.title)}", ""]
-    lines += markdown_table(["Total", ""], [list(entry) for entry in _totals(plan, previews, stands)])
-    locks = [[lock.object, lock.mode, waits(lock.mode), lock.basis] for lock in strongest_locks(previews)]
-    if locks:
-        lines += ["", "## Strongest locks", "", *markdown_table(["Object", "Lock", "Effect", "Basis"], locks)]
-    for phase in plan.phases:
-        lines += ["", f"## Phase {markdown_cell(phase.id)}: {markdown_cell(phase.title)}"]
-        lines += ["", markdown_cell(phase.goal)] if phase.goal else []
-        for task in phase.tasks:
-            lines += ["", *_task_markdown(task, previews.get(task.id))]
-    return "\n".join(lines) + "\n"
-
-
-def _task_markdown(task: Task, preview: TaskPreview | None) -> list[str]:
-    lines = [f"### {markdown_cell(task.id)} {markdown_cell(task.title)}", ""]
-    lines += [f"- kind: {task.kind}, {minutes(task.minutes)}"]
-    lines += [f"- {name}: {markdown_cell(text)}" for name, text in _task_facts(task, preview)]
-    for title, statements in (("Forward", preview.up), ("Back", preview.down)) if preview else ():
-        for statement in statements:
-            lines += ["", f"{title} {statement.ordinal}, {markdown_cell(_where(statement))}:", ""]
-            lines += [*fence(statement.sql, "sql"), ""]
-            lines += [f"- {markdown_cell(line.strip())}" for line in _statement_facts(statement)]
-    return lines
-
-
-def plan_json(plan: Plan, previews: Previews, stands: Standing | None = None) -> dict[str, Any]:
+def plan_json(
+    plan: Plan, previews: Previews, stands: Standing | None = None, rehearsal: Rehearsal | None = None
+) -> dict[str, Any]:
     """The plan as data: ids, totals, and each task with its preview; files by path and digest, without their text."""
     phases = []
     for phase in plan.phases:
@@ -198,6 +191,7 @@ def plan_json(plan: Plan, previews: Previews, stands: Standing | None = None) ->
             entry["down"] = to_json(task.down.path) if task.down else None
             entry["way_back"] = safe(way_back(task, previews.get(task.id)))
             entry["preview"] = to_json(previews.get(task.id))
+            entry["rehearsed"] = to_json(rehearsal.task(task.id)) if rehearsal else None
             tasks.append(entry)
         phases.append({**to_json(replace(phase, tasks=())), "tasks": tasks})
     return {
@@ -207,6 +201,7 @@ def plan_json(plan: Plan, previews: Previews, stands: Standing | None = None) ->
         "approval": None
         if stands is None
         else {**to_json(stands), "enough": stands.enough, "words": safe(brief(stands))},
+        "rehearsal": None if rehearsal is None else to_json(replace(rehearsal, tasks=())),
         "layout": plan.layout,
         "notes": [safe(note) for note in plan.notes],
         "server": {"min": plan.server_min, "max": plan.server_max},

@@ -126,3 +126,27 @@ def test_files_that_changed_under_the_console_are_not_approved(reviewer: str, pl
         world.approve("")
     world.close()
     assert not (plan / "approvals.jsonl").exists()
+
+
+def test_a_rehearsal_is_reported(tmp_path: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the plan's files alone: a scratch server, and reports in every form."""
+    (plan / "plan.toml").write_text(
+        (plan / "plan.toml").read_text().replace("[paths]", '[paths]\nbaseline = "001_baseline.sql"', 1)
+    )
+    (plan / "001_baseline.sql").write_text("CREATE TABLE wanted (i int);\n")
+    (plan / "003_fill.down.sql").write_text("SELECT 1;\n")
+    files = [tmp_path / f"r.{form}" for form in ("md", "html", "json")]
+    words = [word for file in files for word in ("--report", str(file))]
+    code, _, err = said(capsys, "rehearse", "--plan", str(plan), "--rows", "10", *words)
+    assert code == 1, err
+    data = json.loads(files[2].read_text())
+    outcomes = {task["task_id"]: task["outcome"] for task in data["tasks"]}
+    assert (outcomes["A1"], outcomes["A2"]) == ("passed", "differs")
+    for file in files[:2]:
+        text = file.read_text()
+        assert "A2: DIFFERS" in text
+        assert "ACCESS EXCLUSIVE on wanted" in text
+    code, _, err = said(capsys, "rehearse", "--plan", str(plan), "--report", str(tmp_path / "r.pdf"))
+    assert code == 2
+    code, out, _ = said(capsys, "plan", "--plan", str(plan), "--format", "markdown")
+    assert "1 differs" in out

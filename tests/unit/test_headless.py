@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 
 from console.headless.follow import Follower, LineWriter, picture, wants_lines
-from console.headless.plan_text import plan_json, plan_markdown, plan_text
+from console.headless.plan_facts import PlanReport
+from console.headless.plan_markdown import plan_markdown
+from console.headless.plan_text import plan_json, plan_text
 from console.headless.report import report_json, report_markdown, report_text, status_line, status_text
 from console.headless.words import clock, count, duration, eta, fence, markdown_cell, minutes, table
 from console.journal.state import RunState, RunStatus, TaskStatus
@@ -109,7 +111,7 @@ def test_reports_as_json_are_harmless_and_complete(moment: str) -> None:
 def test_a_plan_with_hostile_text_is_printed_harmlessly() -> None:
     plan, found = an_evil_plan()
     assert harmless(plan_text(plan, found))
-    assert harmless(plan_markdown(plan, found))
+    assert harmless(plan_markdown(PlanReport(plan, found)))
     data = plan_json(plan, found)
     data.pop("mappings")
     assert all(harmless(text) for text in strings(data))
