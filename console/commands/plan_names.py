@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Any
 
 from postgast import pg_query_pb2 as pb
@@ -40,23 +41,21 @@ def _some(users: list[str]) -> str:
 
 def _later_uses(gone: Gone, uses: Uses) -> Iterator[str]:
     """Later statements that name it, until one makes it again."""
-    bare = gone.name.rsplit(".", 1)[-1].lower()
-    for use in uses.all[gone.at + 1 :]:
+    for use in uses.after(gone):
         if use.node is None:
             continue
         if _makes(use, gone):
             return
-        if not _names(use, gone, bare):
+        if not _names(use, gone):
             continue
         if not _tolerant(use):
             yield use.where
 
 
-def _names(use: Use, gone: Gone, bare: str) -> bool:
-    if bare not in use.words:
-        return False
+def _names(use: Use, gone: Gone) -> bool:
+    """Whether a statement that holds the word means this name by it."""
     if gone.called:
-        return re.search(rf"\b{re.escape(bare)}\s*\(", use.sql, re.IGNORECASE) is not None
+        return re.search(rf"\b{re.escape(gone.bare)}\s*\(", use.sql, re.IGNORECASE) is not None
     table = (gone.table or gone.name).rsplit(".", 1)[-1].lower()
     if table not in use.words:
         return False
@@ -98,12 +97,11 @@ def _tolerant(use: Use) -> bool:
 
 def _bodies(gone: Gone, uses: Uses) -> Iterator[str]:
     """Functions and triggers that stand there and name it; views follow a rename, and hold a drop up."""
-    bare = gone.name.rsplit(".", 1)[-1].lower()
     table = gone.table.rsplit(".", 1)[-1].lower()
-    for name, use in uses.bodies_before(gone.at):
+    for name, use in gone.bodies:
         if name == gone.name or (gone.renamed and use.kind != "create_function_stmt"):
             continue
-        if bare in use.words and (not table or table in use.words) and not _dropped_later(name, gone.at, uses):
+        if (not table or table in use.words) and not _dropped_later(name, gone.at, uses):
             yield f"{name} ({use.where})"
 
 
@@ -123,8 +121,11 @@ def _dropped_later(name: str, at: int, uses: Uses) -> bool:
 
 def _mappings(plan: Plan, task: Task, gone: Gone) -> Iterator[str]:
     """Later tasks whose mapping reads or writes the relation or its column."""
-    after = [one for one in plan.tasks[plan.tasks.index(task) + 1 :] if one.mappings]
-    for one in after:
+    if not plan.mappings:
+        return
+    for one in [
+        one for one in dropwhile(lambda one: one.id != task.id, plan.tasks) if one.mappings and one is not task
+    ]:
         for mapping in (plan.mapping(id_) for id_ in one.mappings):
             names = {str(mapping.old), str(mapping.new), *(str(lookup.relation) for lookup in mapping.lookups)}
             wanted = gone.table or gone.name

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +49,12 @@ class Gone:
     table: str = ""
     renamed: bool = False
     called: bool = False  # a function or procedure
+    bodies: tuple[tuple[str, Use], ...] = ()  # functions, views and triggers that stand then and hold the word
+
+    @property
+    def bare(self) -> str:
+        """The name without its schema, as words are compared."""
+        return self.name.rsplit(".", 1)[-1].lower()
 
 
 @dataclass
@@ -90,6 +97,7 @@ class Uses:
     gone: list[Gone] = field(default_factory=list)
     unvalidated: dict[tuple[str, str], int] = field(default_factory=dict)  # (table, constraint) added NOT VALID
     in_database: set[str] = field(default_factory=set)  # relations whose indexes the database was asked for
+    standing: dict[str, Use] = field(default_factory=dict)  # functions, views and triggers by name, at the current use
 
     def known(self, table: str) -> bool:
         """Whether all columns and indexes of the table are in the plan's files."""
@@ -101,6 +109,8 @@ class Uses:
         if use.node is None:
             return
         stmt = inner(use.node)
+        if use.kind in _BODIES:
+            self.standing[_made_name(use)] = use
         match use.kind:
             case "create_stmt":
                 self._create(at, stmt)
@@ -172,31 +182,43 @@ class Uses:
                 case pb.AT_ValidateConstraint | pb.AT_DropConstraint:
                     self.unvalidated.pop((table, cmd.name), None)
                 case pb.AT_DropColumn:
-                    self.gone.append(Gone(at, cmd.name, table))
+                    self._lose(Gone(at, cmd.name, table))
 
     def _drop(self, at: int, stmt: Any) -> None:
         if stmt.remove_type in (*_RELATIONS, *_CALLED):
             for node in stmt.objects:
                 name = plain_name(object_name(node))
-                self.gone.append(Gone(at, name, called=stmt.remove_type in _CALLED))
+                self._lose(Gone(at, name, called=stmt.remove_type in _CALLED))
                 self.unvalidated = {key: where for key, where in self.unvalidated.items() if key[0] != name}
 
     def _rename(self, at: int, stmt: Any) -> None:
         if stmt.rename_type in _RELATIONS and stmt.HasField("relation"):
-            self.gone.append(Gone(at, relation(stmt.relation), renamed=True))
+            self._lose(Gone(at, relation(stmt.relation), renamed=True))
         elif stmt.rename_type == pb.OBJECT_COLUMN and stmt.HasField("relation"):
-            self.gone.append(Gone(at, stmt.subname, relation(stmt.relation), renamed=True))
+            self._lose(Gone(at, stmt.subname, relation(stmt.relation), renamed=True))
 
-    def bodies_before(self, at: int) -> Iterator[tuple[str, Use]]:
-        """Functions, views and triggers that stand when the use ``at`` runs, by name."""
-        standing: dict[str, Use] = {}
-        for number, use in enumerate(self.all[:at]):
-            if use.kind in _BODIES:
-                standing[_made_name(use)] = use
-            for gone in self.gone:
-                if gone.at == number and not gone.table:
-                    standing.pop(gone.name, None)
-        yield from standing.items()
+    @cached_property
+    def _mentions(self) -> dict[str, list[int]]:
+        """For each word that some name is lost by, the uses that hold it. Asked once everything is read."""
+        wanted = frozenset(gone.bare for gone in self.gone)
+        found: dict[str, list[int]] = {word: [] for word in wanted}
+        for number, use in enumerate(self.all):
+            for word in wanted & use.words:
+                found[word].append(number)
+        return found
+
+    def after(self, gone: Gone) -> Iterator[Use]:
+        """The later uses that hold the lost name as a word."""
+        numbers = self._mentions[gone.bare]
+        return (self.all[number] for number in numbers[bisect_right(numbers, gone.at) :])
+
+    def _lose(self, gone: Gone) -> None:
+        """Note a name that goes, with the bodies that hold it."""
+        if not gone.table:
+            self.standing.pop(gone.name, None)
+        bare = gone.bare
+        bodies = tuple((name, use) for name, use in self.standing.items() if bare in use.words)
+        self.gone.append(replace(gone, bodies=bodies))
 
 
 def _made_name(use: Use) -> str:

@@ -14,6 +14,8 @@ from console.plan.model import Allow, Kind, Leads, Plan, SourceFile, Task
 from console.sql.hazards.catalogue import RULES
 from console.sql.hazards.rule import Rule
 from console.sql.model import Hazard
+from console.tui.draw.preview import UP, header
+from console.tui.facts import Facts
 from tests.engine.scene import a_plan, a_task
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +148,12 @@ def test_concurrent_builds_are_dangerous_on_some_servers_only() -> None:
     text = of_files("CREATE INDEX CONCURRENTLY i ON t (x);")
     assert codes(text, 140003) == ["CONCURRENT-BUILD-CORRUPTS"]
     assert codes(text, 140004) == codes(text, 180004) == codes(text) == []
+
+
+def test_the_header_of_a_preview_shows_what_hurts_first() -> None:
+    hostile = 'ALTER TABLE t ADD CONSTRAINT "k\x1b[31m" CHECK (x > 0) NOT VALID;\nDELETE FROM t WHERE x IS NULL;'
+    preview = Previews(the_plan(of_files(hostile))).of("1")
+    lines = [line.plain for line in header(preview, "A task", UP, Facts(), 80)]
+    shown = [line for line in lines if "UNBOUNDED-DML" in line or "NEVER-VALIDATED" in line]
+    assert [line.split(":")[0].strip() for line in shown] == ["UNBOUNDED-DML", "NEVER-VALIDATED"]
+    assert "\x1b" not in "".join(lines)
