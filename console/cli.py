@@ -99,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     attach = add("attach", "open the console on a run that goes on already")
     attach.add_argument("run", type=int, nargs="?", help="the run's number (default: the newest)")
     attach.add_argument("--control", action="store_true", help="also send commands; needs --plan")
+    attach.add_argument(
+        "--plain", action="store_true",
+        help="lines instead of a screen, for screen readers and pipes (by itself where no screen can be drawn)",
+    )  # fmt: skip
     screen(attach)
 
     apply = add("apply", "run forward without a screen")
@@ -112,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
         "what", nargs="?", default="", metavar="RUN", help="its number, or a file of report --format jsonl"
     )
     screen(replay)
+    completion = add("completion", "print the shell's completion of this command's words", plan=False, dsn=False)
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), help='for bash: eval "$(pgferry completion bash)"'
+    )
 
     speed = add("speed", "change a copy's settings while it runs, or before it is resumed")
     speed.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="for instance workers=2 max_lock_waiters=5")
@@ -321,6 +329,10 @@ def _dispatch(args: argparse.Namespace) -> int:
     """Imports stand in the branches: printing help or a status must not wait for what it does not use."""
     settings = _settings(args)
     match args.command:
+        case None:
+            from console.commands.welcome import welcome
+
+            return welcome(settings)
         case "lint":
             return _do_lint(args)
         case "approve":
@@ -369,7 +381,7 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             )  # fmt: skip
         case "attach":
             return operate.attach_screen(
-                settings, args.run, control=args.control, ascii_only=args.ascii, theme=args.theme
+                settings, args.run, control=args.control, ascii_only=args.ascii, theme=args.theme, plain=args.plain
             )
         case "replay":
             from console.commands.replay import replay
@@ -397,16 +409,31 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             return _check(settings, args)
 
 
+def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
+    """Print what makes a shell complete the command's words, its files and directories included."""
+    import shtab
+
+    directories, files = ("plan", "keep"), ("files", "file", "what", "report", "record")
+    subparsers = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for command in (made for action in subparsers for made in action.choices.values()):
+        for action in command._actions:
+            if action.dest in directories:
+                action.complete = shtab.DIRECTORY
+            elif action.dest in files:
+                action.complete = shtab.FILE
+    print(shtab.complete(parser, shell))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; every FerryError becomes one clear message and its exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows ?, and nothing stops
         sys.stdout.reconfigure(errors="replace")
-    if args.command is None:
-        parser.print_help()
-        return 0
     try:
+        if args.command == "completion":
+            return _completion(parser, args.shell)
         return _dispatch(args)
     except FerryError as error:
         if error.detail:

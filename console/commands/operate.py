@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from console.engine.blockers import session_words
 from console.engine.lend import lend
 from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
-from console.headless.follow import Follower
+from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
 from console.headless.words import duration, safe, to_json
 from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
@@ -279,16 +280,41 @@ def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: 
 
 
 def attach_screen(
-    settings: Settings, run_id: int | None, *, control: bool, ascii_only: bool | None, theme: str | None
+    settings: Settings,
+    run_id: int | None,
+    *,
+    control: bool,
+    ascii_only: bool | None,
+    theme: str | None,
+    plain: bool = False,
 ) -> int:
-    """Open the console on a run that goes on already; read-only unless control is asked for."""
-    from console.tui.app import run_console
+    """Open the console on a run that goes on already; read-only unless control is asked for.
 
+    As lines where ``plain`` asks for them or no screen can be drawn (no terminal, TERM=dumb).
+    """
     plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
     if control and plan is None:
         raise UsageError("Control needs the plan's files.", do="Name them with --plan DIR.")
+    plain = plain or not can_draw(os.environ)
+    if control and plain:
+        raise UsageError(
+            "Lines only show a run.", do="Steer it with pgferry pause, resume, speed, rollback; or use a terminal."
+        )
     world = _answering(JournalWorld(settings, plan, control=control, run_id=run_id))
+    if plain:
+        return _watch_lines(world, ascii_only=ascii_only)
+    from console.tui.app import run_console
+
     return run_console(world, dry_run=False, ascii_only=ascii_only, theme=theme)
+
+
+def _watch_lines(world: JournalWorld, *, ascii_only: bool | None) -> int:
+    """The run as lines on stdout until it stops; the exit code says how. Leaving does not touch it."""
+    try:
+        state = Follower(sys.stdout, lines=True, ascii_only=ascii_only).follow(world.state, world.wait, stop=finished)
+        return outcome(state)
+    finally:
+        world.close()
 
 
 def run_checks(settings: Settings, phase: str, output: str) -> int:

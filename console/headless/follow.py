@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +24,11 @@ _EVENTS_SHOWN = 6
 def wants_lines(stream: TextIO) -> bool:
     """Whether ``stream`` should get plain lines: no terminal, TERM=dumb, or NO_COLOR set."""
     return not stream.isatty() or os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+
+
+def can_draw(environ: Mapping[str, str]) -> bool:
+    """Whether a screen can be drawn here: a terminal for input and output that is not a dumb one."""
+    return environ.get("TERM", "") not in ("", "dumb") and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _ascii_only(stream: TextIO) -> bool:
@@ -142,11 +147,23 @@ def _throttle(progress: Progress, text: _Maker) -> list[Text]:
 
 
 class Follower:
-    """Draws a run until it stops; stdout stays free for results."""
+    """Draws a run until it stops; by default on stderr, so that stdout stays free for results.
 
-    def __init__(self, stream: TextIO | None = None, *, interval_s: float = 0.5) -> None:
+    ``lines``: dated lines in any case. ``ascii_only``: None leaves it to the stream's encoding.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        interval_s: float = 0.5,
+        lines: bool = False,
+        ascii_only: bool | None = None,
+    ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._interval_s = interval_s
+        self._lines = lines or wants_lines(self._stream)
+        self._ascii_only = _ascii_only(self._stream) if ascii_only is None else ascii_only
 
     def follow(
         self,
@@ -159,14 +176,14 @@ class Follower:
 
         ``wait`` is given the longest pause in seconds and may return earlier. Errors of ``poll`` pass through.
         """
-        if wants_lines(self._stream):
+        if self._lines:
             return self._follow_lines(poll, wait, stop)
         return self._follow_live(poll, wait, stop)
 
     def _follow_lines(
         self, poll: Callable[[], RunState], wait: Callable[[float], None], stop: Callable[[RunState], bool]
     ) -> RunState:
-        writer = LineWriter(ascii_only=_ascii_only(self._stream))
+        writer = LineWriter(ascii_only=self._ascii_only)
         while True:
             state = poll()
             for line in writer.lines(state):
@@ -178,13 +195,12 @@ class Follower:
     def _follow_live(
         self, poll: Callable[[], RunState], wait: Callable[[float], None], stop: Callable[[RunState], bool]
     ) -> RunState:
-        ascii_only = _ascii_only(self._stream)
         screen = Console(file=self._stream)
         # Drawn here after each poll, not by a thread of its own: the picture is never older than it looks.
         with Live(console=screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
             while True:
                 state = poll()
-                live.update(picture(state, ascii_only=ascii_only), refresh=True)
+                live.update(picture(state, ascii_only=self._ascii_only), refresh=True)
                 if stop(state):
                     return state
                 wait(self._interval_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -70,6 +71,31 @@ def run_state(
         ),
         comparisons=comparisons.newest(conn),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run in few words, for somebody who only knows the database. ``going``: a runner holds it or should."""
+
+    id: int
+    title: str
+    status: str
+    done: int
+    total: int
+    operator: str
+    started_at: datetime | None
+    going: bool
+
+
+def found_runs(conn: Conn, limit: int) -> tuple[FoundRun, ...]:
+    """The newest runs of this database, newest first."""
+    rows = conn.execute(
+        "SELECT r.id, r.plan_title, r.status, count(*) FILTER (WHERE t.status = 'completed'), count(t.task_id),"
+        " r.operator, r.started_at, r.status IN ('running', 'pausing', 'rolling back')"
+        " FROM pgferry.run r LEFT JOIN pgferry.task t ON t.run_id = r.id GROUP BY r.id ORDER BY r.id DESC LIMIT %s",
+        (limit,),
+    ).fetchall()
+    return tuple(FoundRun(*row) for row in rows)
 
 
 def fresh_state(

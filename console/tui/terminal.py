@@ -30,7 +30,7 @@ class Terminal:
 
 def refuse_unusable(environ: Mapping[str, str]) -> None:
     """Raise UsageError where no screen can be drawn: a dumb terminal, or none at all."""
-    do = "Use the commands that need no screen: pgferry status, apply, pause, resume, rollback, report."
+    do = "Use what needs no screen: pgferry status, attach --plain, apply, pause, resume, rollback, report."
     if environ.get("TERM", "") in ("", "dumb"):
         raise UsageError(f"The terminal (TERM={environ.get('TERM', '') or 'unset'}) cannot draw a screen.", do=do)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

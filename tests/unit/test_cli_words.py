@@ -53,10 +53,12 @@ def test_version_and_help_as_a_user_types_them() -> None:
     assert "130 interrupted" in out
 
 
-def test_no_words_at_all_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_words_at_all_say_how_to_begin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "/nowhere")
     code, out, _ = said(capsys)
     assert code == 0
-    assert out.startswith("usage: pgferry")
+    assert out.startswith("pgferry carries")
+    assert "pgferry --help lists every command" in out
 
 
 @pytest.mark.parametrize(
