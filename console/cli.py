@@ -165,6 +165,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callable[..., None]) -> None:
     made = add("rehearse", "prove the plan on a scratch server: forward, back to the byte, forward again")
+    made.add_argument(
+        "--database", action="store_true", help="with the schema and rows of the database (as --dsn does)"
+    )
+    made.add_argument(
+        "--data", choices=("sample", "statistics", "made"), default="sample",
+        help="rows of the database: a sample, or made up from its statistics, or by type alone",
+    )  # fmt: skip
+    made.add_argument(
+        "--no-data-from-target", dest="data", action="store_const", const="made", help="the same as --data made"
+    )
     made.add_argument("--task", default="", metavar="ID", help="only this task; those before it are carried forward")
     made.add_argument("--rows", type=_whole(0), default=2000, metavar="N", help="rows of each table (default 2000)")
     made.add_argument("--record", type=Path, metavar="FILE", help="where the record goes (default: the state folder)")
@@ -182,9 +192,9 @@ def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callab
 
 def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
     from console.commands.rehearse import RehearseSettings, rehearse_plan
-    from console.rehearsal.rehearse import Wanted
+    from console.rehearsal.rehearse import Data, Wanted
 
-    wanted = Wanted(rows=args.rows, only=args.task)
+    wanted = Wanted(args.rows, args.task, args.database or bool(args.dsn), args.dsn, Data(args.data))
     return rehearse_plan(settings, RehearseSettings(wanted, args.format, args.record, args.save, tuple(args.report)))
 
 

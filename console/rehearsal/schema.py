@@ -26,7 +26,12 @@ def dump(pg_dump: Path, conninfo: str, environment: Mapping[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=dict(environment), check=False)
     if done.returncode:
         raise FerryError(f"pg_dump failed: {plain(done.stderr.strip().splitlines()[-1] if done.stderr else '')}.")
-    return _VARYING.sub("", done.stdout)
+    return normalised(done.stdout)
+
+
+def normalised(text: str) -> str:
+    """A dump without what changes from one to the next of the same schema, and without psql's own commands."""
+    return _VARYING.sub("", text)
 
 
 def _entries(text: str) -> dict[str, str]:
