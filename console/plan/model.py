@@ -106,6 +106,29 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryLine:
+    """A change or tag as Sqitch's registry holds it: the identity made of the plan's line, and what the line says."""
+
+    id: str
+    name: str
+    note: str
+    planned_at: str  # ISO, UTC
+    planner_name: str
+    planner_email: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """What Sqitch's registry keeps of a change. Needs are (as written, identity, another project or nothing)."""
+
+    line: RegistryLine
+    uri: str
+    needs: tuple[tuple[str, str, tuple[str, str] | None], ...] = ()
+    conflicts: tuple[str, ...] = ()
+    tags: tuple[RegistryLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """A migration as the tool knows it that it was written for.
 
@@ -118,6 +141,7 @@ class Origin:
     script: str
     checksum: str = ""
     down_checksum: str = ""
+    registry: RegistryEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

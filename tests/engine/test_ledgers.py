@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,29 @@ FLYWAY = """CREATE TABLE flyway_schema_history (installed_rank int PRIMARY KEY, 
 PRISMA = """CREATE TABLE _prisma_migrations (id varchar(36) PRIMARY KEY, checksum varchar(64) NOT NULL,
     finished_at timestamptz, migration_name varchar(255) NOT NULL, logs text, rolled_back_at timestamptz,
     started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count int NOT NULL DEFAULT 0)"""
+SQITCH = """CREATE SCHEMA sqitch;
+CREATE TABLE sqitch.projects (project text PRIMARY KEY, uri text UNIQUE, created_at timestamptz NOT NULL
+    DEFAULT clock_timestamp(), creator_name text NOT NULL, creator_email text NOT NULL);
+CREATE TABLE sqitch.changes (change_id text PRIMARY KEY, script_hash text, change text NOT NULL,
+    project text NOT NULL REFERENCES sqitch.projects, note text NOT NULL DEFAULT '',
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp(), committer_name text NOT NULL,
+    committer_email text NOT NULL, planned_at timestamptz NOT NULL, planner_name text NOT NULL,
+    planner_email text NOT NULL, UNIQUE (project, script_hash));
+CREATE TABLE sqitch.tags (tag_id text PRIMARY KEY, tag text NOT NULL, project text NOT NULL REFERENCES sqitch.projects,
+    change_id text NOT NULL REFERENCES sqitch.changes, note text NOT NULL DEFAULT '',
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp(), committer_name text NOT NULL,
+    committer_email text NOT NULL, planned_at timestamptz NOT NULL, planner_name text NOT NULL,
+    planner_email text NOT NULL, UNIQUE (project, tag));
+CREATE TABLE sqitch.dependencies (change_id text NOT NULL REFERENCES sqitch.changes ON DELETE CASCADE,
+    type text NOT NULL, dependency text NOT NULL, dependency_id text REFERENCES sqitch.changes
+    CHECK (type = 'require' AND dependency_id IS NOT NULL OR type = 'conflict' AND dependency_id IS NULL),
+    PRIMARY KEY (change_id, dependency));
+CREATE TABLE sqitch.events (event text NOT NULL, change_id text NOT NULL, change text NOT NULL,
+    project text NOT NULL REFERENCES sqitch.projects, note text NOT NULL DEFAULT '',
+    requires text[] NOT NULL DEFAULT '{}', conflicts text[] NOT NULL DEFAULT '{}', tags text[] NOT NULL DEFAULT '{}',
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp(), committer_name text NOT NULL,
+    committer_email text NOT NULL, planned_at timestamptz NOT NULL, planner_name text NOT NULL,
+    planner_email text NOT NULL, PRIMARY KEY (change_id, committed_at))"""
 TABLES = {  # as the tool makes it; its row for the first migration; what it lists as applied
     "flyway": (
         FLYWAY,
@@ -61,11 +85,20 @@ TABLES = {  # as the tool makes it; its row for the first migration; what it lis
         "INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name) VALUES ('1', '{checksum}', now(), '20260101_users')",
         "SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL ORDER BY 1",
     ),
+    "sqitch": (
+        SQITCH,
+        "INSERT INTO sqitch.projects VALUES ('blog', NULL, now(), 'x', 'x@y'), ('other', 'u', now(), 'x', 'x@y');"
+        "INSERT INTO sqitch.changes (change_id, script_hash, change, project, committer_name, committer_email, planned_at,"
+        " planner_name, planner_email) VALUES ('2361443b3f24dab4b0f2f8741cee564938262b1b', 'h', 'users', 'blog', 'x', 'x@y',"
+        " now(), 'x', 'x@y'), ('0', 'h', 'posts', 'other', 'x', 'x@y', now(), 'x', 'x@y')",
+        "SELECT change FROM sqitch.changes WHERE project = 'blog' ORDER BY committed_at",
+    ),
 }  # fmt: skip
 VERSIONS = {
     "flyway": ["1", "1.9", "1.10"], "golang-migrate": ["1", "2", "10"], "dbmate": ["20260101", "20260102", "20260103"],
     "goose": ["1", "2", "10"], "diesel": ["20260101100000", "20260102100000", "20260103100000"],
     "prisma": ["20260101_users", "20260102_posts", "20260103_author_index"],
+    "sqitch": ["users", "posts", "author-index"],
 }  # fmt: skip
 
 
@@ -85,7 +118,7 @@ def as_left_by_its_tool(conn: Conn, layout: str, plan: Plan) -> None:
     assert origin is not None
     conn.execute(USERS)
     conn.execute(TABLES[layout][0])
-    conn.execute(TABLES[layout][1].format(checksum=origin.checksum))
+    conn.execute(TABLES[layout][1].replace("{checksum}", origin.checksum))
 
 
 @pytest.mark.parametrize("layout", TABLES)
@@ -119,20 +152,17 @@ def test_only_what_is_pending_runs_and_the_tool_agrees_afterwards(database: str,
         assert not standing(conn, plan).applied
 
 
-@pytest.mark.parametrize("layout", TABLES)
+@pytest.mark.parametrize("layout", ["dbmate", "golang-migrate", "sqitch"])
 def test_migration_and_note_are_one_transaction(database: str, tmp_path: Path, layout: str) -> None:
     plan = load_plan(put(tmp_path, DIRECTORIES[layout]))
     with connect(database) as conn:
         conn.execute(TABLES[layout][0])
         run_id = begin(conn, plan)
-        table = conn.execute(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        )
-        row = table.fetchone()
-        assert row is not None
+        table = re.search(r"FROM (\S+)", TABLES[layout][2])
+        assert table is not None
         conn.execute(
             "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;"
-            f' CREATE TRIGGER no BEFORE INSERT ON "{row[0]}" EXECUTE FUNCTION no()'
+            f" CREATE TRIGGER no BEFORE INSERT ON {table.group(1)} EXECUTE FUNCTION no()"
         )
         status, _ = order(database, plan, run_id, Verb.START, until="end")
         assert status is RunStatus.FAILED
@@ -216,24 +246,33 @@ def test_flyways_history_is_read_as_flyway_reads_it(database: str, tmp_path: Pat
     assert "Pending although a later one is applied: V4." in said
 
 
-def test_sqitchs_registry_is_read_and_not_written(database: str, tmp_path: Path) -> None:
+def test_sqitchs_registry_is_written_as_sqitch_writes_it(database: str, tmp_path: Path) -> None:
     plan = load_plan(put(tmp_path, DIRECTORIES["sqitch"]))
     with connect(database) as conn:
-        conn.execute(
-            "CREATE SCHEMA sqitch; CREATE TABLE sqitch.changes (change_id text PRIMARY KEY, change text NOT NULL,"
-            " project text NOT NULL, committed_at timestamptz NOT NULL DEFAULT clock_timestamp());"
-            "INSERT INTO sqitch.changes VALUES ('a', 'users', 'blog'), ('b', 'posts', 'another')"
-        )
-        conn.execute(USERS)
-        found = standing(conn, plan)
-        assert list(found.applied) == ["users"]
-        assert "pgferry only reads it" in found.words[0]
-        assert "--log-only" in found.words[0]
+        as_left_by_its_tool(conn, "sqitch", plan)
         run_id = begin(conn, plan)
-        status, _ = order(database, plan, run_id, Verb.START, until="end")
-        assert status is RunStatus.DONE
-        assert conn.execute("SELECT count(*) FROM sqitch.changes").fetchone() == (2,)
-        assert set(standing(conn, plan).applied) == {"users", "posts", "author-index"}, "the journal knows the others"
+        order(database, plan, run_id, Verb.START, until="end")
+        # The identities are those that Sqitch 1.3.1 gives the same plan.
+        query = (
+            "SELECT change, change_id, planner_email FROM sqitch.changes WHERE script_hash <> 'h' ORDER BY committed_at"
+        )
+        assert conn.execute(query).fetchall() == [
+            ("posts", "a510a61efc4c3ab656f1a55e5b663e0c84281942", "ann@example.org"),
+            ("author-index", "712d04073919f813f0965675c774d8c022929f19", "ann@example.org"),
+        ]
+        assert conn.execute("SELECT tag, tag_id, note FROM sqitch.tags").fetchall() == [
+            ("@v1.0", "0801e917eb93dba09ae5d3bd53bb3f7fef6a05cf", "First release.")
+        ]
+        assert conn.execute("SELECT type, dependency FROM sqitch.dependencies ORDER BY 2").fetchall() == [
+            ("require", "posts"), ("require", "users"), ("require", "users@v1.0"),
+        ]  # fmt: skip
+        order(database, plan, run_id, Verb.ROLLBACK, to="start")
+        query = "SELECT event, change, tags, requires FROM sqitch.events ORDER BY committed_at"
+        assert conn.execute(query).fetchall() == [
+            ("deploy", "posts", ["@v1.0"], ["users"]), ("deploy", "author-index", [], ["posts", "users@v1.0"]),
+            ("revert", "author-index", [], ["posts", "users@v1.0"]), ("revert", "posts", ["@v1.0"], ["users"]),
+        ]  # fmt: skip
+        assert conn.execute("SELECT count(*) FROM sqitch.tags").fetchone() == (0,)
 
 
 def test_a_table_in_a_schema_of_its_own_is_found(database: str, tmp_path: Path) -> None:

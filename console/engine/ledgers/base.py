@@ -55,16 +55,6 @@ class Ledger(Protocol):
         """Columns that another tool's table of the same name has."""
         ...
 
-    @property
-    def records(self) -> bool:
-        """Whether pgferry writes it."""
-        ...
-
-    @property
-    def instead(self) -> str:
-        """What the user does where pgferry does not."""
-        ...
-
     def read(self, conn: Conn, table: TableName, plan: Plan) -> Found:
         """What is applied."""
         ...

@@ -19,8 +19,6 @@ class Flyway:
     names = ("flyway_schema_history",)
     columns = ("installed_rank", "version", "description", "type", "script", "checksum", "success")
     without: tuple[str, ...] = ()
-    records = True
-    instead = ""
 
     def read(self, conn: Conn, table: TableName, plan: Plan) -> Found:
         """What is applied: versions that were not undone, those under a baseline, repeatable ones that are unchanged."""

@@ -13,8 +13,6 @@ class GolangMigrate:
     names = ("schema_migrations",)
     columns = ("version", "dirty")
     without: tuple[str, ...] = ()
-    records = True
-    instead = ""
 
     def read(self, conn: Conn, table: TableName, plan: Plan) -> Found:
         """Every migration up to the version is applied."""

@@ -17,8 +17,6 @@ class Prisma:
     names = ("_prisma_migrations",)
     columns = ("id", "checksum", "migration_name", "finished_at", "rolled_back_at")
     without: tuple[str, ...] = ()
-    records = True
-    instead = ""
 
     def read(self, conn: Conn, table: TableName, plan: Plan) -> Found:
         """What was finished and not marked as rolled back."""

@@ -21,8 +21,6 @@ class Rows:
     delete: str  # one version
     without: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()  # versions that are no migrations
-    records: bool = True
-    instead: str = ""
 
     def read(self, conn: Conn, table: TableName, plan: Plan) -> Found:
         """What is applied."""

@@ -57,14 +57,11 @@ def standing(conn: Conn, plan: Plan) -> Standing:
     except psycopg.errors.InsufficientPrivilege:
         why = f"{table}, which says what is applied, cannot be read by this role"
         return Standing(before, (f"{why}: what follows counts as pending.",), f"{why}: grant SELECT on it")
-    applied = dict(found.applied) if ledger.records else {**before, **found.applied}
-    kept = (
-        "What pgferry applies and takes back is recorded there, in the same transaction"
-        " (right after it, where a statement runs in none)."
-        if ledger.records
-        else f"pgferry only reads it: {ledger.instead}."
+    applied = dict(found.applied)
+    said = (
+        f"{table}: {len(applied):,} of {len(plan.tasks):,} migrations are applied. What pgferry applies and takes back is"
+        " recorded there, in the same transaction (right after it, where a statement runs in none)."
     )
-    said = f"{table}: {len(applied):,} of {len(plan.tasks):,} migrations are applied. {kept}"
     return Standing(applied, (said, *found.words, *_out_of_order(plan, applied)), found.refusal)
 
 
@@ -129,7 +126,7 @@ def writer(conn: Conn, plan: Plan, task: Task, direction: str) -> Callable[[Conn
     Its second argument: whether the task's statements are rolled back if somebody else noted it before.
     """
     ledger = LEDGERS.get(plan.layout)
-    if ledger is None or not ledger.records or task.origin is None:
+    if ledger is None or task.origin is None:
         return None
     table = find(conn, ledger)
     if table is None:

@@ -5,10 +5,12 @@ Scripts go through psql and carry their own BEGIN and COMMIT. A verify script fa
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.plan.formats.base import Folder, Ids, Layout, Migration, Reading, left_out, way_back
+from console.plan.formats.sqitch_ids import entries
 from console.plan.formats.sqitch_plan import Change, Need, SqitchPlan, parse, resolve
 from console.plan.model import Origin
 from console.plan.source import suggestion
@@ -44,6 +46,11 @@ def read(folder: Folder) -> Reading:
     names = [ids.make(change.name) for change in plan.changes]
     notes: list[str] = []
     made = [_migration(folder, config, plan, change, names, notes) for change in plan.changes]
+    kept = entries(plan)
+    made = [
+        replace(one, origin=replace(one.origin, version=entry.line.id, registry=entry))
+        for one, entry in zip(made, kept, strict=True)
+    ]
     used = set(folder.read_files)
     roots = tuple(f"{path}/" for path in (config.deploy, config.revert, config.verify))
     strange = [name for name in folder.names if name.startswith(roots) and name not in used]
@@ -100,14 +107,19 @@ def _migration(
     down, why = way_back(back, f"{revert} does not exist")
     return Migration(
         ids[change.index],
-        change.note or change.name,
+        change.by.note or change.name,
         folder.read(deploy),
         down,
         why,
-        Origin(change.name, change.name, deploy),
+        Origin("", change.name, deploy, _sha1(folder, deploy)),
         folder.read(verify) if verify in folder.names else None,
         tuple(depends),
     )
+
+
+def _sha1(folder: Folder, name: str) -> str:
+    """Sqitch's hash of a deploy script: of its bytes, which are the text's."""
+    return hashlib.sha1(folder.read(name).text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
 def _script_name(folder: Folder, config: _Config, change: Change) -> str:

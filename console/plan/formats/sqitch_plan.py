@@ -9,10 +9,10 @@ from console.plan.formats.base import Folder
 
 _PRAGMA = re.compile(r"%\s*([\w-]+)\s*(?:=\s*(.*?))?\s*")
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-_TAG = re.compile(rf"@(\S+)\s+{_STAMP}\s+\S.*")
-_CHANGE = re.compile(
-    rf"(?:\+\s*)?([^\s@#%\[\]:!+-][^\s@\[\]:]*)\s*(?:\[([^\]]*)\]\s*)?\s{_STAMP}\s+[^#]*?(?:#\s*(.*))?"
-)
+_BY = rf"({_STAMP})\s+([^<#]+?)\s*<([^>]+)>\s*(?:#\s*(.*))?"
+_TAG = re.compile(rf"@(\S+)\s+{_BY}")
+_CHANGE = re.compile(rf"(?:\+\s*)?([^\s@#%\[\]:!+-][^\s@\[\]:]*)\s*(?:\[([^\]]*)\]\s*)?\s{_BY}")
+_ESCAPED = {"\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 _NEED = re.compile(r"(!?)(?:([^:@\s!]+):)?([^:@\s!]*)(?:@(\S+))?")
 
 
@@ -27,13 +27,29 @@ class Need:
     conflicts: bool
 
 
+@dataclass(frozen=True, slots=True)
+class By:
+    """When and by whom a line was planned, and its note."""
+
+    at: str
+    name: str
+    email: str
+    note: str
+
+    @classmethod
+    def of(cls, groups: tuple[str | None, ...]) -> By:
+        """From the groups of a line's pattern."""
+        at, name, email, note = (group or "" for group in groups)
+        return cls(at, name, email, re.sub(r"\\[\\nr]", lambda found: _ESCAPED[found.group()], note.strip()))
+
+
 @dataclass(slots=True)
 class Change:
     """One change; ``tags`` are those set after it and before a later change of its name."""
 
     name: str
     line: int
-    note: str
+    by: By
     needs: tuple[Need, ...]
     index: int
     tags: list[str] = field(default_factory=list)
@@ -47,6 +63,8 @@ class SqitchPlan:
     project: str
     changes: list[Change]
     tagged: dict[str, int]
+    tags: dict[str, By] = field(default_factory=dict)
+    uri: str = ""
 
 
 def parse(folder: Folder, name: str) -> SqitchPlan:
@@ -61,8 +79,10 @@ def parse(folder: Folder, name: str) -> SqitchPlan:
             pragma = _PRAGMA.fullmatch(line)
             if pragma and pragma.group(1) == "project":
                 plan.project = pragma.group(2) or ""
+            elif pragma and pragma.group(1) == "uri":
+                plan.uri = pragma.group(2) or ""
         elif tag := _TAG.fullmatch(line):
-            _tag(folder, name, plan, current, tag.group(1), number)
+            _tag(folder, name, plan, current, tag, number)
         elif change := _CHANGE.fullmatch(line):
             _change(folder, name, plan, current, change, number)
         else:
@@ -75,11 +95,15 @@ def parse(folder: Folder, name: str) -> SqitchPlan:
     return plan
 
 
-def _tag(folder: Folder, file: str, plan: SqitchPlan, current: dict[str, Change], tag: str, line: int) -> None:
+def _tag(
+    folder: Folder, file: str, plan: SqitchPlan, current: dict[str, Change], found: re.Match[str], line: int
+) -> None:
+    tag = found.group(1)
     if not plan.changes or tag in plan.tagged:
         what = f"The tag @{tag} is there already." if plan.changes else f"The tag @{tag} stands before any change."
         raise folder.fault(what, file, line, do="Choose another name." if plan.changes else "Move it below a change.")
     plan.tagged[tag] = plan.changes[-1].index
+    plan.tags[tag] = By.of(found.groups()[1:])
     for change in current.values():
         change.tags.append(tag)
 
@@ -87,7 +111,7 @@ def _tag(folder: Folder, file: str, plan: SqitchPlan, current: dict[str, Change]
 def _change(
     folder: Folder, file: str, plan: SqitchPlan, current: dict[str, Change], found: re.Match[str], line: int
 ) -> None:
-    name, needs, note = found.groups()
+    name, needs, *by = found.groups()
     before = current.get(name)
     if before is not None:
         if not before.tags:
@@ -96,7 +120,7 @@ def _change(
                 do="Remove one of them, or tag before it is reworked.",
             )  # fmt: skip
         before.reworked = True
-    made = Change(name, line, (note or "").strip(), _needs(folder, file, needs or "", line), len(plan.changes))
+    made = Change(name, line, By.of(tuple(by)), _needs(folder, file, needs or "", line), len(plan.changes))
     plan.changes.append(made)
     current[name] = made
 
