@@ -147,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = add("plan", "print the plan: statements, locks, hazards, ways back")
     plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
+    plan.add_argument("--task", action="append", default=[], metavar="ID", help="only this task (may be repeated)")
+    plan.add_argument("--phase", default="", metavar="ID", help="only this phase")
+    plan.add_argument("--hazards", action="store_true", help="only statements with hazards")
     plan.add_argument("--diff", action="store_true", help="only how it differs from what was begun, else approved")
     plan.add_argument("--strict", action="store_true", help="exit code 1 on a hazard that hurts and nobody accepted")
     formats(plan, "markdown", "html", "sarif")
@@ -368,7 +371,17 @@ def _dispatch(args: argparse.Namespace) -> int:
         case "plan":
             from console.commands.show_plan import PlanWanted, show_plan
 
-            return show_plan(settings, PlanWanted(args.format, args.database or bool(args.dsn), args.strict))
+            return show_plan(
+                settings,
+                PlanWanted(
+                    args.format,
+                    args.database or bool(args.dsn),
+                    args.strict,
+                    tuple(args.task),
+                    args.phase,
+                    args.hazards,
+                ),
+            )
         case "demo":
             from console.commands.demo import DemoSettings, demo
 

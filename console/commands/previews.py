@@ -11,6 +11,7 @@ from psycopg import sql
 from console.commands.copy_order import order_words
 from console.commands.plan_hazards import plan_hazards, with_hazards
 from console.commands.plan_reading import Reading, names_of, read_plan
+from console.commands.plan_record import Record
 from console.engine import contract, copy, rollback, sync
 from console.engine.catalogue_facts import read_catalogue
 from console.engine.compare import compare_statement
@@ -20,11 +21,14 @@ from console.errors import FerryError
 from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
 from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
+from console.plan.rehearsed import DOWN, UP
 from console.sql.analyse import read_file, twice_read
 from console.sql.catalogue import Catalogue
+from console.sql.estimates import estimate
 from console.sql.facts import Known
 from console.sql.hazards.allow import Accepted, accept
 from console.sql.model import Hazard, Statement, TaskPreview
+from console.sql.overlay import lay_over
 from console.transactions import Transactions
 
 _WORDS = {
@@ -74,9 +78,12 @@ class Previews:
     the tasks that are looked at.
     """
 
-    def __init__(self, plan: Plan, conn: Conn | None = None, *, server_major: int = 18) -> None:
+    def __init__(
+        self, plan: Plan, conn: Conn | None = None, *, server_major: int = 18, record: Record | None = None
+    ) -> None:
         self.plan = plan
         self.conn = conn
+        self.record = record or Record()
         self.server_major = conn.info.server_version // 10000 if conn else server_major
         self.catalogue: Catalogue | None = None
         self._readings: dict[str, Reading] | None = None
@@ -122,6 +129,8 @@ class Previews:
         else:
             up = self._derived(task)
             down = self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
+        up, down = self._measured(task, UP, up), self._measured(task, DOWN, down)
+        words, well = self.record.words(task)
         allowed = tuple(Accepted(one.hazard, one.reason) for one in task.allow)
         up, down = accept(up, allowed), accept(down, allowed)
         return TaskPreview(
@@ -134,7 +143,25 @@ class Previews:
             sizes=self._sizes(up),
             text=self._words(task),
             no_way_back=task.irreversible,
+            rehearsed=words,
+            rehearsed_well=well,
         )
+
+    def _measured(self, task: Task, side: str, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """The statements with what a rehearsal measured, and how long they may take."""
+        found = self.catalogue.relations if self.catalogue is not None else {}
+        marked = []
+        for one in statements:
+            seen = self.record.seen(task.id, side, one.sql)
+            with_mark = lay_over(one, seen) if seen is not None else one
+            expected = estimate(
+                with_mark,
+                found.get(one.about),
+                mark=with_mark.measured,
+                rehearsed_rows=self.record.rows(one.about),
+            )
+            marked.append(replace(with_mark, estimate=expected))
+        return tuple(marked)
 
     def _read(self, file: SourceFile | None) -> tuple[Statement, ...]:
         return statements(file, server_major=self.server_major) if file else ()

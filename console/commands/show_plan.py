@@ -9,6 +9,8 @@ from typing import Any
 
 from console.commands.migrations import pending
 from console.commands.operate import out, the_plan
+from console.commands.plan_choice import chosen, with_hazards_only
+from console.commands.plan_record import Record
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
 from console.headless.plan_facts import PlanReport
@@ -18,7 +20,6 @@ from console.headless.plan_text import hazards, plan_json, plan_text
 from console.headless.sarif import Found, found_in, found_of, repository_of, sarif
 from console.journal import admission
 from console.journal.connect import connect
-from console.plan import rehearsed
 from console.plan.approval import Wanted
 from console.plan.model import Plan
 from console.plan.source import NAME
@@ -33,6 +34,9 @@ class PlanWanted:
     output: str = "text"
     with_database: bool = False
     strict: bool = False
+    tasks: tuple[str, ...] = ()
+    phase: str = ""
+    hazards: bool = False  # only statements that have some
 
 
 def show_plan(settings: Settings, wanted: PlanWanted) -> int:
@@ -46,12 +50,16 @@ def show_plan(settings: Settings, wanted: PlanWanted) -> int:
     try:
         if conn is not None:
             plan = pending(conn, plan)
-        previews = Previews(plan, conn).all()
+        shown = chosen(plan, wanted.tasks, wanted.phase)
+        found = Previews(plan, conn, record=Record.of(plan, state_folder()))
+        previews = {task.id: found.of(task.id) for task in shown.tasks}
         stands = admission.read_standing(conn, Wanted.of(plan), plan)
     finally:
         if conn is not None:
             conn.close()
-    report = PlanReport(plan, previews, stands, rehearsed.find(plan, state_folder()))
+    if wanted.hazards:
+        shown, previews = with_hazards_only(shown, previews)
+    report = PlanReport(shown, previews, stands, found.record.rehearsal)
     out(_as(report, wanted.output))
     return int(wanted.strict and hazards(previews) > 0)
 

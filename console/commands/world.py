@@ -15,6 +15,7 @@ import psycopg
 
 from console.commands import migrations
 from console.commands.approving import put_name, refuse_unapproved, shown
+from console.commands.plan_record import Record
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
 from console.commands.spawn import log_file, start_runner
@@ -190,7 +191,7 @@ class JournalWorld:
 
         def make(conn: Conn) -> TaskPreview:
             if self._previews is None:
-                self._previews = Previews(plan, conn)
+                self._previews = Previews(plan, conn, record=Record.of(plan, state_folder()))
             return self._previews.of(task_id)
 
         return self._use(make)
@@ -391,7 +392,7 @@ class PaperWorld:
     def __init__(self, plan: Plan, operator: str) -> None:
         self._plan = plan
         self._operator = operator
-        self._previews = Previews(plan)
+        self._previews = Previews(plan, record=Record.of(plan, state_folder()))
 
     @property
     def plan(self) -> Plan:

@@ -12,7 +12,7 @@ from console.plan.approval import Standing, brief, sentences
 from console.plan.model import Plan, Task
 from console.plan.rehearsed import Rehearsal
 from console.sql.hazards.allow import counted
-from console.sql.model import Lock, Readers, Statement, TaskPreview
+from console.sql.model import Lock, Mark, Readers, Statement, TaskPreview
 
 Previews = Mapping[str, TaskPreview]
 
@@ -57,7 +57,7 @@ def badge(read_by: Readers) -> str:
 
 def lock_words(lock: Lock) -> str:
     """A lock with what waits for it and how we know."""
-    effect = "new in this task, nobody waits" if lock.new else waits(lock.mode)
+    effect = "new, nobody waits" if lock.new else waits(lock.mode)
     return f"{lock.mode} on {lock.object}: {effect} ({lock.basis})"
 
 
@@ -66,6 +66,16 @@ def facts(statement: Statement) -> str:
     words = {True: "yes", False: "no", None: "unknown"}
     alone = "" if statement.transactional else "; cannot run in a transaction"
     return f"rewrites the table: {words[statement.rewrite]}; scans it: {words[statement.scan]}{alone}"
+
+
+def measured_words(mark: Mark | None) -> list[str]:
+    """What a rehearsal measured of a statement; a difference from the derived is a line of its own."""
+    if mark is None:
+        return []
+    wal = f", WAL {mark.wal_bytes / 1_048_576:,.1f} MiB" if mark.wal_bytes >= 104_858 else ""
+    first = f"measured in the rehearsal: {mark.ms:,.0f} ms, locks held {mark.held_ms:,.0f} ms{wal}"
+    partial = f"not measured: {mark.partial}" if mark.partial else ""
+    return [first, *(f"DIFFERENCE: {words}" for words in mark.differences), *([partial] if partial else [])]
 
 
 def way_back(task: Task, preview: TaskPreview | None) -> str:
@@ -106,6 +116,7 @@ def task_facts(task: Task, preview: TaskPreview | None) -> list[tuple[str, str]]
         ("file", task.file.shown if task.file else ""),
         ("does", preview.text if preview else ""),
         ("way back", way_back(task, preview)),
+        ("rehearsal", preview.rehearsed if preview else ""),
     ]
     entries += [("accepted", f"{allow.hazard}: {allow.reason}") for allow in task.allow]
     for hazard in preview.hazards if preview else ():
@@ -123,9 +134,11 @@ def lock_lines(statement: Statement) -> list[str]:
 
 
 def statement_nature(statement: Statement) -> list[str]:
-    """Rewrite and scan, who waits, who understood it."""
+    """Rewrite and scan, who waits, how long, what was measured, what is worth knowing, who understood it."""
     blocks = [f"blocks: {statement.blocks}"] if statement.blocks else []
-    return [facts(statement), *blocks, badge(statement.read_by)]
+    takes = [f"takes: {statement.estimate.words}"] if statement.estimate else []
+    measured = measured_words(statement.measured)
+    return [facts(statement), *blocks, *takes, *measured, *statement.notes, badge(statement.read_by)]
 
 
 def statement_facts(statement: Statement) -> list[str]:

@@ -214,6 +214,8 @@ def _statement(part: Part, facts: Facts, comments: Comments, wanted: _Wanted) ->
         tables=names,
         blocks=facts.blocks(),
         accepted=tuple(accepted),
+        about=facts.about,
+        empty=facts.is_new(facts.about) and facts.about not in facts.known.filled,
         notes=tuple(facts.notes),
     )
 

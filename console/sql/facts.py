@@ -53,6 +53,7 @@ class Known:
     moved: set[str] = field(default_factory=set)  # put under another table, taken off, renamed
     away: set[str] = field(default_factory=set)  # the catalogue's names that no longer mean what they meant
     touched: set[str] = field(default_factory=set)  # routines and types changed here
+    filled: set[str] = field(default_factory=set)  # what rows were put into here
     path_set: bool = False  # names without a schema may mean something else
     zone_set: bool = False  # the session's time zone is another
 
@@ -88,6 +89,7 @@ class Facts:
     transactional: bool = True
     words: str = ""  # who waits, where the locks alone do not tell
     notes: list[str] = field(default_factory=list)
+    about: str = ""  # the relation whose rows it works on
     there: set[str] = field(default_factory=set)  # made here IF NOT EXISTS, and in the database already
 
     def lock(self, name: str, mode: str, basis: str = "grammar") -> None:
@@ -141,6 +143,7 @@ class Facts:
         self.costs(rewrite=other.rewrite, scan=other.scan)
         for hazard in other.hazards:
             self.warn(hazard.code, hazard.message, hazard.safer)
+        self.about = self.about or other.about
         for words in other.notes:
             self.note(words)
         self.made |= other.made

@@ -45,6 +45,29 @@ class Readers:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long the work takes and the WAL it writes, None where unknown; ``words`` say so and from what."""
+
+    seconds: float | None
+    wal_bytes: int | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a rehearsal measured: run time, time from the strongest lock to the end, WAL, and what differs from the derived.
+
+    ``partial`` says what could not be measured.
+    """
+
+    ms: float
+    held_ms: float
+    wal_bytes: int
+    differences: tuple[str, ...] = ()
+    partial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """One statement of a file. ``sql`` is the file's own text; ``line`` is 1-based.
 
@@ -68,6 +91,10 @@ class Statement:
     tables: tuple[str, ...]
     blocks: str
     accepted: tuple[Hazard, ...] = ()  # hazards that the file or the task allows, each with the reason
+    about: str = ""  # the relation whose rows it works on
+    empty: bool = False  # made earlier in the plan, and no statement filled it
+    estimate: Estimate | None = None
+    measured: Mark | None = None
     notes: tuple[str, ...] = ()  # what is no hazard but worth knowing: an object that is not there, who made a table
 
 
@@ -86,3 +113,5 @@ class TaskPreview:
     no_way_back: str  # why there is none; empty when there is one
     hazards: tuple[Hazard, ...] = ()  # what only the whole plan shows of the task
     accepted: tuple[Hazard, ...] = ()  # of those, what the task allows, each with the reason
+    rehearsed: str = ""  # what a rehearsal says of the task and its way back; empty without a record
+    rehearsed_well: bool = False  # forward and back, and nothing differed

@@ -119,6 +119,10 @@ def watch(facts: Facts, node: Any) -> None:
     elif name == "alter_table_stmt":
         for cmd in (inner(node) for node in stmt.cmds):
             _watch_subcommand(known, relation(stmt.relation), cmd)
+    elif name == "create_table_as_stmt":
+        known.filled.add(relation(stmt.into.rel))
+    elif name in _WRITES and stmt.HasField("relation"):
+        known.filled.add(relation(stmt.relation))
     elif name in ("create_trig_stmt", "rule_stmt"):
         known.moved.add(relation(stmt.relation))
     if known.catalogue is None:
@@ -180,6 +184,7 @@ def after(facts: Facts) -> None:
 def resolve(facts: Facts, node: Any) -> None:
     """Name what the statement's assumed locks stand for, add partitions and children, and say what is missing."""
     known = facts.known
+    facts.about = facts.about or _about(node)
     if known.catalogue is not None:
         for name, (mode, basis) in list(facts.held.items()):
             if basis == "assumed" and (found := _answer(known, name, _columns(node))) is not None:
@@ -259,6 +264,19 @@ def _main(node: Any) -> tuple[str, bool]:
     if name == "index_stmt":
         return relation(stmt.relation), stmt.relation.inh
     return "", name not in _NAMED_ALONE
+
+
+def _about(node: Any) -> str:
+    """The relation whose rows a statement reads or writes in whole, as far as the statement names one."""
+    main, stmt = _main(node)[0], inner(node)
+    if main or which(node) == "drop_stmt":
+        return main
+    if which(node) == "vacuum_stmt" and len(stmt.rels) == 1:
+        return relation(inner(stmt.rels[0]).relation)
+    fields = stmt.DESCRIPTOR.fields_by_name
+    if "relation" in fields and fields["relation"].message_type is pb.RangeVar.DESCRIPTOR and stmt.HasField("relation"):
+        return relation(stmt.relation)
+    return ""
 
 
 def _below(facts: Facts, node: Any) -> None:
