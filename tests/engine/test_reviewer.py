@@ -58,6 +58,9 @@ def test_commands_of_a_reviewer(
         code, out, err = said(capsys, *command)
         assert (code, err) == (0, "")
         assert "0 of 1 approvals" in out
+    code, out, err = said(capsys, "plan", *on, "--database", "--task", "A2")
+    assert (code, err) == (0, "")
+    assert "wanted: about 1,000 rows" in out, "the catalogue tells without USAGE on the schema"
     code, out, err = said(capsys, "plan", *on, "--format", "json")
     assert code == 0
     data = json.loads(out)
