@@ -18,7 +18,7 @@ from console.text import plain
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 a step or check failed; 2 usage; 3 no connection or privilege; 4 plan invalid or changed;
-5 refused (someone else runs it, read-only); 6 stopped on purpose (paused, gate); 130 interrupted"""
+5 refused (someone else runs it, not approved, read-only); 6 stopped on purpose (paused, gate); 130 interrupted"""
 
 CONNECTION = """\
 The connection is libpq's own: --dsn takes a conninfo string or URI; without it PG* variables, a service file and

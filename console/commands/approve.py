@@ -11,7 +11,7 @@ from console.commands.settings import Settings
 from console.errors import PlanError, Refused, UsageError
 from console.headless.words import safe, to_json
 from console.journal import admission, approvals
-from console.journal.connect import Conn, connect
+from console.journal.connect import Conn, connect, in_a_sentence
 from console.plan.approval import Person, Standing, Wanted, sentences
 from console.plan.model import Plan
 
@@ -46,17 +46,22 @@ def approve(settings: Settings, wish: Wish) -> int:
     if not wish.to_file and (settings.dsn or any(os.environ.get(name) for name in PLACES)):
         conn = connect(settings.dsn, application_name="pgferry approve", statement_timeout="30s")
     try:
-        if wish.look:
-            stands = admission.read_standing(conn, Wanted.of(plan), plan, _operator(conn, settings, plan), strict=True)
-            _print(plan, stands, "", wish.output)
-            return 0 if stands.enough else Refused.exit_code
-        where = record(conn, plan, settings.operator, wish.comment, withdraw=wish.withdraw)
-        stands = admission.read_standing(conn, Wanted.of(plan), plan, strict=True)
-        _print(plan, stands, ("withdrawn, " if wish.withdraw else "approved, ") + where, wish.output)
-        return 0
+        with in_a_sentence():
+            return _carry_out(conn, settings, plan, wish)
     finally:
         if conn is not None:
             conn.close()
+
+
+def _carry_out(conn: Conn | None, settings: Settings, plan: Plan, wish: Wish) -> int:
+    if wish.look:
+        stands = admission.read_standing(conn, Wanted.of(plan), plan, _operator(conn, settings, plan), strict=True)
+        _print(plan, stands, "", wish.output)
+        return 0 if stands.enough else Refused.exit_code
+    where = record(conn, plan, settings.operator, wish.comment, withdraw=wish.withdraw)
+    stands = admission.read_standing(conn, Wanted.of(plan), plan, strict=True)
+    _print(plan, stands, ("withdrawn, " if wish.withdraw else "approved, ") + where, wish.output)
+    return 0
 
 
 def _operator(conn: Conn | None, settings: Settings, plan: Plan) -> Person | None:
@@ -90,7 +95,8 @@ def _grant(settings: Settings, role: str) -> int:
     try:
         if role.strip() != role or not role:
             raise UsageError(f"{role!r} is no name of a role.")
-        approvals.grant(conn, role)
+        with in_a_sentence():
+            approvals.grant(conn, role)
     finally:
         conn.close()
     out(f"role {safe(role)} may record and read approvals in the journal, and nothing else of it")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from console.commands.settings import Settings
 from console.errors import PlanError, Refused
-from console.journal import admission, approvals, runs, schema
-from console.journal.connect import Conn, connect
+from console.journal import admission, approvals, runs
+from console.journal.connect import Conn, connect, in_a_sentence
 from console.journal.state import RunState, RunStatus
 from console.plan import approval_file
 from console.plan.approval import Approval, Person, Standing, Wanted, grouped
@@ -62,7 +62,8 @@ def put_name(settings: Settings, plan: Plan | None, comment: str, *, withdraw: b
         return record(None, plan, settings.operator, comment, withdraw=withdraw)
     conn = connect(settings.dsn, application_name="pgferry approve", statement_timeout="30s")
     try:
-        return record(conn, plan, settings.operator, comment, withdraw=withdraw)
+        with in_a_sentence():
+            return record(conn, plan, settings.operator, comment, withdraw=withdraw)
     finally:
         conn.close()
 
@@ -75,8 +76,8 @@ def record(conn: Conn | None, plan: Plan, name: str, comment: str, *, withdraw: 
     """
     if withdraw:
         _refuse_nothing_to_withdraw(conn, plan, name)
-    if conn is not None and not schema.installed(conn) and approvals.owns_database(conn):
-        schema.install(conn)
+    if conn is not None:
+        approvals.prepare(conn)
     if conn is not None and approvals.may_record(conn):
         approvals.record(conn, plan, name, comment, withdraw=withdraw)
         return f"recorded in the journal of database {conn.info.dbname}"

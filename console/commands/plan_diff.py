@@ -7,7 +7,7 @@ from console.commands.settings import Settings
 from console.errors import PlanError, Refused
 from console.headless.words import safe, to_json
 from console.journal import admission, runs, schema
-from console.journal.connect import Conn, connect
+from console.journal.connect import Conn, connect, in_a_sentence
 from console.plan.approval import Wanted, grouped
 from console.plan.model import Plan
 
@@ -19,9 +19,10 @@ def plan_diff(settings: Settings, output: str, *, with_database: bool) -> int:
     if with_database:
         conn = connect(settings.dsn, application_name="pgferry plan", read_only=True, statement_timeout="30s")
     try:
-        what, sha256 = _before(conn, plan)
-        same = sha256 == plan.sha256
-        found = None if same else admission.difference(conn, plan, sha256)
+        with in_a_sentence():
+            what, sha256 = _before(conn, plan)
+            same = sha256 == plan.sha256
+            found = None if same else admission.difference(conn, plan, sha256)
     finally:
         if conn is not None:
             conn.close()

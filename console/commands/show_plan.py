@@ -19,7 +19,7 @@ from console.headless.plan_markdown import plan_markdown
 from console.headless.plan_text import hazards, plan_json, plan_text
 from console.headless.sarif import Found, found_in, found_of, repository_of, sarif
 from console.journal import admission
-from console.journal.connect import connect
+from console.journal.connect import connect, in_a_sentence
 from console.plan.approval import Wanted
 from console.plan.model import Plan
 from console.plan.source import NAME
@@ -48,12 +48,13 @@ def show_plan(settings: Settings, wanted: PlanWanted) -> int:
         else None
     )
     try:
-        if conn is not None:
-            plan = pending(conn, plan)
-        shown = chosen(plan, wanted.tasks, wanted.phase)
-        found = Previews(plan, conn, record=Record.of(plan, state_folder()))
-        previews = {task.id: found.of(task.id) for task in shown.tasks}
-        stands = admission.read_standing(conn, Wanted.of(plan), plan)
+        with in_a_sentence():
+            if conn is not None:
+                plan = pending(conn, plan)
+            shown = chosen(plan, wanted.tasks, wanted.phase)
+            found = Previews(plan, conn, record=Record.of(plan, state_folder()))
+            previews = {task.id: found.of(task.id) for task in shown.tasks}
+            stands = admission.read_standing(conn, Wanted.of(plan), plan)
     finally:
         if conn is not None:
             conn.close()

@@ -24,7 +24,7 @@ def refuse_other_plan(conn: Conn, plan: Plan, row: RunRow) -> None:
     raise _changed(
         f"The plan changed since run {row.id} began (was {grouped(row.plan_sha256)}, is {grouped(plan.sha256)}){words}.",
         found,
-        "Restore the files the run began with, or roll back with them and start a new run.",
+        "See 'pgferry plan --diff'. Restore the files the run began with, or roll back with them and start anew.",
     )
 
 

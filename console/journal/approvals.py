@@ -44,21 +44,28 @@ def may_read(conn: Conn) -> bool:
 
 
 def may_record(conn: Conn) -> bool:
-    """Whether this role may record an approval in the journal that is there."""
+    """Whether this role may record an approval in the journal that is there: not on a replica."""
     row = conn.execute(
         "SELECT has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')"
+        " AND current_setting('transaction_read_only') = 'off'"
         " FROM pg_namespace n JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = 'approve'"
         " WHERE n.nspname = 'pgferry'"
     ).fetchone()
     return bool(row and row[0])
 
 
-def owns_database(conn: Conn) -> bool:
-    """Whether this role owns the database, or may do what its owner may: it makes a journal that is its own."""
+def prepare(conn: Conn) -> None:
+    """Make the journal where there is none and this role owns the database, or may do what its owner may.
+
+    Nobody else makes it on the way: it would belong to a reviewer, and the operator could not write to it. One from
+    before approvals is completed by its owner.
+    """
     row = conn.execute(
-        "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()"
+        "SELECT current_setting('transaction_read_only') = 'off' AND pg_has_role(coalesce(nspowner, datdba), 'USAGE')"
+        " FROM pg_database LEFT JOIN pg_namespace ON nspname = 'pgferry' WHERE datname = current_database()"
     ).fetchone()
-    return bool(row and row[0])
+    if row and row[0]:
+        schema.install(conn)
 
 
 def record(conn: Conn, plan: Plan, name: str, comment: str, *, withdraw: bool = False) -> None:
@@ -106,10 +113,18 @@ def keep_plan(conn: Conn, plan: Plan) -> None:
     files = digested(plan)
     if plan_sha256(files) != plan.sha256:  # a plan made in memory
         return
-    with contextlib.suppress(psycopg.errors.DataError, UnicodeEncodeError), conn.transaction():
+    with contextlib.suppress(*_NOT_KEPT), conn.transaction():
         conn.execute(
             "SELECT pgferry.keep_plan(%s, %s::text[], %s::text[], %s::bytea[])", (plan.sha256, *_columns(files))
         )
+
+
+_NOT_KEPT = (
+    psycopg.errors.DataError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedFunction,  # a journal from before approvals
+    UnicodeEncodeError,
+)
 
 
 def _columns(files: tuple[SourceFile, ...]) -> tuple[list[str], list[str], list[bytes | None]]:

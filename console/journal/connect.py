@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
-from console.errors import ConnectionFailed
+from console.errors import ConnectionFailed, FerryError
 from console.journal.pooler import Conn as Conn
 from console.journal.pooler import require_session
 from console.journal.settle import client_defaults, settle
@@ -128,6 +130,23 @@ def _connection_failed(error: psycopg.OperationalError) -> ConnectionFailed:
         do=advice,
         final=re.search('database ".*" does not exist', text) is not None,  # dropped or renamed: not a server away
     )
+
+
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """What the server answers with an error becomes one sentence. Raises ConnectionFailed, FerryError."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise ConnectionFailed(
+            f"The server does not answer as it should: {_first_line(error)}.", do="See whether it runs, then try again."
+        ) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConnectionFailed(
+            f"This role may not do that: {_first_line(error)}.", state="Nothing was changed."
+        ) from None
+    except psycopg.Error as error:
+        raise FerryError(f"The server answered with an error: {_first_line(error)}.") from None
 
 
 def target(conn: Conn, environment: str) -> Target:

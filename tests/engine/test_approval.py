@@ -329,3 +329,60 @@ def test_a_journal_from_before_approvals_is_completed(database: str) -> None:
         assert not approvals.may_read(conn)
         schema.install(conn)
         assert approvals.may_read(conn)
+
+
+def test_nobody_but_the_owner_makes_the_journal_by_approving(
+    database: str, tmp_path: Path, roles: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tiny_plan(tmp_path, toml=ONE)
+    role = sql.Identifier(roles["ann"])
+    with psycopg.connect(database, autocommit=True) as conn:
+        name = sql.Identifier(conn.info.dbname)
+        conn.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, role))
+    code, out, _ = said(capsys, "approve", "--plan", str(plan), "--dsn", as_role(database, roles["ann"]))
+    assert code == 0
+    assert "approvals.jsonl" in out
+    with connect(database) as conn:
+        assert not schema.installed(conn), "it would be a reviewer's own, and closed to the operator"
+        conn.execute(sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(name, role))
+    assert "recorded in the journal" in said(capsys, "approve", "--plan", str(plan), "--dsn", database)[1]
+
+
+def test_where_nothing_can_be_written_the_file_is_used(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a replica, where every transaction is read-only."""
+    plan = tiny_plan(tmp_path, toml=ONE)
+    with connect(database) as conn:
+        schema.install(conn)
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(sql.Identifier(conn.info.dbname))
+        )
+    code, out, err = said(capsys, "approve", "--plan", str(plan), "--dsn", database)
+    assert (code, err) == (0, "")
+    assert "approvals.jsonl" in out
+
+
+def test_a_granted_role_that_is_no_role(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, "approve", "--dsn", database, "--grant", "nobody_of_that_name")
+    assert code == 2
+    assert "There is no role nobody_of_that_name" in last(err)
+
+
+def test_a_journal_whose_functions_are_not_granted_still_begins_runs(
+    database: str, tmp_path: Path, roles: dict[str, str]
+) -> None:
+    plan = load_plan(tiny_plan(tmp_path))
+    with connect(database) as conn:
+        schema.install(conn)
+        role = sql.Identifier(roles["ann"])
+        for what in (
+            "USAGE ON SCHEMA pgferry",
+            "ALL ON ALL TABLES IN SCHEMA pgferry",
+            "ALL ON ALL SEQUENCES IN SCHEMA pgferry",
+        ):
+            conn.execute(sql.SQL("GRANT {} TO {}").format(sql.SQL(what), role))
+    with connect(as_role(database, roles["ann"])) as conn:
+        assert runs.create(conn, plan, "ann") == 1
+        assert approvals.kept(conn, plan.sha256) == {}, "a difference cannot be shown later, and nothing else is lost"
+    revoke(database)
