@@ -189,7 +189,7 @@ class _Wanted:
 
 
 def _statement(part: Part, facts: Facts, comments: Comments, wanted: _Wanted) -> Statement:
-    hazards, accepted = comments.apply(facts.hazards, part.line, len(part.comments))
+    hazards, accepted = comments.apply(tuple(facts.hazards), part.line, len(part.comments))
     understood = not part.fault
     names = tuple(facts.tables)
     unread = part.node is None

@@ -82,7 +82,7 @@ class Facts:
     tables: dict[str, None] = field(default_factory=dict)
     rewrite: bool | None = False
     scan: bool | None = False
-    hazards: list[Hazard] = field(default_factory=list)
+    hazards: dict[Hazard, None] = field(default_factory=dict)  # in order, each once
     made: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     doubt: str = ""
@@ -114,9 +114,7 @@ class Facts:
 
     def warn(self, code: str, message: str, safer: str = "") -> None:
         """Note a hazard, once per code and message."""
-        hazard = Hazard(code, message, safer, level_of(code).value)
-        if hazard not in self.hazards:
-            self.hazards.append(hazard)
+        self.hazards[Hazard(code, message, safer, level_of(code).value)] = None
 
     def note(self, words: str) -> None:
         """Say something of the statement that is no hazard, once."""

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pb
 
 from console.sql.advice import constraint_name
+from console.sql.grammar import parse
 from console.sql.nodes import definition, enum_words, inner, quoted, strings, which, written
 from console.sql.objects import deparsed, index_name
 
@@ -176,8 +177,8 @@ def inverse(statement_sql: str) -> str:
     if "\x00" in statement_sql:
         return ""
     try:
-        stmts = postgast.parse(statement_sql).stmts
-    except (postgast.PgQueryError, DecodeError, UnicodeEncodeError, RecursionError):
+        stmts = parse(statement_sql)
+    except (postgast.PgQueryError, DecodeError, ValueError, RecursionError):
         return ""
     if len(stmts) != 1:
         return ""

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pb
 
 from console.sql.facts import Facts
+from console.sql.grammar import parse, parse_plpgsql
 from console.sql.locks import LEVEL, ROW_EXCLUSIVE
 from console.sql.nodes import inner, plain_name, strings, which
 
@@ -43,7 +44,7 @@ def _body(facts: Facts, sql: str, mode: int, read: Reader) -> None:
     """One piece of SQL: a statement, an expression, or an assignment."""
     if mode >= _EXPRESSION_MODE:
         sql = "SELECT " + (_ASSIGNMENT.sub("", sql, count=1) if mode > _EXPRESSION_MODE else sql)
-    for raw in postgast.parse(sql).stmts:
+    for raw in parse(sql):
         within = facts.apart()
         if which(raw.stmt) == "transaction_stmt":
             facts.transactional = False
@@ -52,8 +53,8 @@ def _body(facts: Facts, sql: str, mode: int, read: Reader) -> None:
         facts.include(within)
 
 
-def _plpgsql(facts: Facts, definition: str, read: Reader) -> None:
-    for sql, mode in _expressions(postgast.parse_plpgsql(definition)):
+def _plpgsql(facts: Facts, definition: str, body: str, read: Reader) -> None:
+    for sql, mode in _expressions(parse_plpgsql(definition, body)):
         if sql:
             _body(facts, sql, mode, read)
         else:
@@ -93,7 +94,7 @@ def do_block(facts: Facts, stmt: Any, read: Reader) -> None:
     if tag in body:
         facts.give_up("its body could not be read")
         return
-    _guarded(facts, lambda: _plpgsql(facts, f"DO {tag}{body}{tag}", read))
+    _guarded(facts, lambda: _plpgsql(facts, f"DO {tag}{body}{tag}", body, read))
 
 
 def create_function(facts: Facts, stmt: Any, read: Reader, text: str) -> None:
@@ -112,7 +113,8 @@ def create_function(facts: Facts, stmt: Any, read: Reader, text: str) -> None:
         parts = _texts(_option(stmt.options, "as"))
         _guarded(body, lambda: _body(body, parts[0] if parts else "", 0, read))
     elif language == "plpgsql":
-        _guarded(body, lambda: _plpgsql(body, text, read))
+        parts = _texts(_option(stmt.options, "as"))
+        _guarded(body, lambda: _plpgsql(body, text, parts[0] if parts else "", read))
     else:
         body.give_up(f"a routine in {language} is not read")
     facts.known.routines[name] = body

@@ -16,17 +16,19 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pb
 
 from console.errors import PlanError
+from console.sql.grammar import TooDeep, parse
 from console.sql.grouping import one_transaction
 from console.sql.hazards.allow import accepts_unknown
 from console.sql.kinds import UNKNOWN, kind_of, transactional
 from console.sql.nodes import inner, which
-from console.sql.psql import Clean, clean, skip_blank
+from console.sql.psql import SPACE, Clean, clean, psql_variable, skip_blank
 from console.text import plain, shorten
 from console.transactions import Transactions
 
-_COMPOUND = re.compile(r"\bbegin\s+atomic\b|\brule\b.*\bdo\b.*\(", re.IGNORECASE | re.DOTALL)
+_COMPOUND = re.compile(r"\bbegin\s+atomic\b|\bcreate\s+(?:or\s+replace\s+)?rule\b", re.IGNORECASE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _COMPOUND_LIMIT = 200  # semicolons tried inside one routine body or rule
+_COMPOUND_LENGTH = 200_000  # characters
 _TOO_DEEP = "PostgreSQL accepts it, but it is nested too deeply to be analysed here"
 _NOT_ACCEPTED = "PostgreSQL's grammar does not accept this"
 _DO_ACCEPT = (
@@ -87,10 +89,10 @@ class Part:
 def _parse(sql: str) -> tuple[list[Any] | None, str, int]:
     """The raw statements, or None with the parser's message and the byte offset of the fault (-1: valid, too deep)."""
     try:
-        return list(postgast.parse(sql).stmts), "", 0
+        return parse(sql), "", 0
     except postgast.PgQueryError as error:
         return None, plain(error.message), max(error.cursorpos - 1, 0)
-    except (DecodeError, RecursionError, MemoryError):
+    except (DecodeError, TooDeep, RecursionError, MemoryError):
         return None, _TOO_DEEP, -1
 
 
@@ -144,7 +146,7 @@ def _whole(text: str, stmts: list[Any]) -> Iterator[Part]:
         start = skip_blank(text, begin)
         previous, end = end, where.char(raw.stmt_location + raw.stmt_len) if raw.stmt_len else len(text)
         comments = _comments_above(text, previous, start)
-        yield Part(text[start:end].rstrip().rstrip(";").rstrip(), where.line(start), raw.stmt, comments=comments)
+        yield Part(text[start:end].rstrip(SPACE), where.line(start), raw.stmt, comments=comments)
 
 
 def _chunks(text: str, semicolons: tuple[int, ...]) -> Iterator[Part]:
@@ -159,7 +161,8 @@ def _chunks(text: str, semicolons: tuple[int, ...]) -> Iterator[Part]:
             stmts, message, at = _parse(text[start:end])
             limit = index + _COMPOUND_LIMIT if _COMPOUND.search(text, start, end) else index
             grown = index
-            while stmts is None and at >= 0 and grown < min(limit, len(ends) - 1):
+            limit = min(limit, len(ends) - 1)
+            while stmts is None and at >= 0 and grown < limit and ends[grown + 1] - start <= _COMPOUND_LENGTH:
                 grown += 1
                 stmts, longer, _ = _parse(text[start : ends[grown]])
                 if stmts is not None or longer == _TOO_DEEP:
@@ -181,14 +184,16 @@ def _chunk(
 ) -> Part:
     line = where.line(start)
     if stmts is not None and len(stmts) == 1:
-        return Part(sql.rstrip(), line, stmts[0].stmt, comments=comments)
+        return Part(sql.rstrip(SPACE), line, stmts[0].stmt, comments=comments)
     if at < 0:
-        return Part(sql.rstrip(), line, doubt=message, comments=comments)
+        return Part(sql.rstrip(SPACE), line, doubt=message, comments=comments)
     fault_char = start + len(sql.encode()[:at].decode("utf-8", "replace"))
+    if variable := psql_variable(sql):
+        return Part(sql.rstrip(SPACE), line, fault=f"the psql variable {variable} is not set here", comments=comments)
     named = message or "it is not one statement"
     if where.line(fault_char) != line:
         named += f" (line {where.line(fault_char)})"
-    return Part(sql.rstrip(), line, fault=f"{_NOT_ACCEPTED}: {named}", comments=comments)
+    return Part(sql.rstrip(SPACE), line, fault=f"{_NOT_ACCEPTED}: {named}", comments=comments)
 
 
 def _parts(text: str) -> list[Part]:
@@ -207,7 +212,21 @@ def _parts(text: str) -> list[Part]:
             sql = text[fault.offset : end if end >= 0 else len(text)].rstrip()
             found.append(Part(sql, where.line(fault.offset), fault=fault.what))
         found.sort(key=lambda part: part.line)
-    return [_copy_checked(part) for part in found]
+    return [_readable(_copy_checked(part)) for part in found]
+
+
+def _readable(part: Part) -> Part:
+    """SET standard_conforming_strings = off: from there on the server reads strings in another way than we do."""
+    if part.node is None or which(part.node) != "variable_set_stmt":
+        return part
+    stmt = inner(part.node)
+    if stmt.name != "standard_conforming_strings" or stmt.kind != pb.VAR_SET_VALUE:
+        return part
+    value = stmt.args[0].a_const
+    if value.sval.sval.lower() in ("on", "true", "yes", "1") or value.ival.ival == 1 or value.boolval.boolval:
+        return part
+    fault = "with standard_conforming_strings off, the strings that follow mean something else; write E'...' instead"
+    return replace(part, fault=fault)
 
 
 def _copy_checked(part: Part) -> Part:
@@ -221,22 +240,38 @@ def _copy_checked(part: Part) -> Part:
     return replace(part, fault=f"{way}, which is not carried out here; write INSERT, or COPY with a file of the server")
 
 
+_REFUSED = {
+    pb.TRANS_STMT_ROLLBACK: "ROLLBACK would take back what the file did before, which is not carried out here",
+    pb.TRANS_STMT_SAVEPOINT: "SAVEPOINT is not carried out here: a task is done or it is not",
+    pb.TRANS_STMT_RELEASE: "RELEASE SAVEPOINT is not carried out here",
+    pb.TRANS_STMT_ROLLBACK_TO: "ROLLBACK TO SAVEPOINT is not carried out here",
+    pb.TRANS_STMT_PREPARE: "PREPARE TRANSACTION would leave the transaction and its locks behind",
+    pb.TRANS_STMT_COMMIT_PREPARED: "COMMIT PREPARED ends a transaction of another session",
+    pb.TRANS_STMT_ROLLBACK_PREPARED: "ROLLBACK PREPARED ends a transaction of another session",
+}
+# What BEGIN says that is so anyway.
+_DEFAULTS = {"transaction_isolation": "read committed", "transaction_read_only": 0, "transaction_deferrable": 0}
+
+
+def _usual(option: Any) -> bool:
+    """Whether an option of BEGIN only says what is the default."""
+    element = inner(option)
+    constant = element.arg.a_const
+    value = constant.sval.sval.lower() if constant.HasField("sval") else constant.ival.ival
+    return bool(value == _DEFAULTS.get(element.defname))
+
+
 def _control(stmt: Any, open_line: int) -> str:
     """Why this BEGIN, COMMIT or other transaction control is refused; empty when it is taken."""
-    opens = stmt.kind in (pb.TRANS_STMT_BEGIN, pb.TRANS_STMT_START)
-    if opens and open_line:
-        return f"BEGIN stands inside the block that began in line {open_line}"
-    if opens and stmt.options:
-        return "BEGIN with options is not carried out here; write BEGIN alone"
-    if opens:
-        return ""
-    if stmt.kind == pb.TRANS_STMT_COMMIT and not open_line:
-        return "COMMIT stands without a BEGIN"
-    if stmt.kind == pb.TRANS_STMT_COMMIT and stmt.chain:
-        return "COMMIT AND CHAIN is not carried out here"
+    if stmt.kind in _REFUSED:
+        return _REFUSED[stmt.kind]
     if stmt.kind == pb.TRANS_STMT_COMMIT:
-        return ""
-    return "only BEGIN and COMMIT are carried out here, no ROLLBACK, SAVEPOINT or two-phase commit"
+        return "" if open_line else "COMMIT stands without a BEGIN"
+    if open_line:
+        return f"BEGIN stands inside the block that began in line {open_line}"
+    if not all(_usual(option) for option in stmt.options):
+        return "BEGIN with options is not carried out here; write BEGIN alone"
+    return ""
 
 
 def read_parts(text: str, transactions: Transactions = Transactions.AS_WRITTEN) -> tuple[Part, ...]:
@@ -250,7 +285,7 @@ def read_parts(text: str, transactions: Transactions = Transactions.AS_WRITTEN) 
         stmt = inner(part.node)
         if fault := _control(stmt, open_line):
             result.append(replace(part, node=None, fault=fault))
-        elif stmt.kind == pb.TRANS_STMT_COMMIT:
+        elif stmt.kind == pb.TRANS_STMT_COMMIT and not stmt.chain:
             open_line = 0
         else:
             group, open_line = group + 1, part.line
