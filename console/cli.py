@@ -178,6 +178,11 @@ def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callab
     made.add_argument(
         "--no-data-from-target", dest="data", action="store_const", const="made", help="the same as --data made"
     )
+    made.add_argument(
+        "--on-target", action="store_true",
+        help="measure files' statements on the database itself instead, in transactions that are rolled back",
+    )  # fmt: skip
+    made.add_argument("--yes", action="store_true", help="with --on-target: do not ask, on production either")
     made.add_argument("--task", default="", metavar="ID", help="only this task; those before it are carried forward")
     made.add_argument("--rows", type=_whole(0), default=2000, metavar="N", help="rows of each table (default 2000)")
     made.add_argument("--record", type=Path, metavar="FILE", help="where the record goes (default: the state folder)")
@@ -198,7 +203,10 @@ def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
     from console.rehearsal.rehearse import Data, Wanted
 
     wanted = Wanted(args.rows, args.task, args.database or bool(args.dsn), args.dsn, Data(args.data))
-    return rehearse_plan(settings, RehearseSettings(wanted, args.format, args.record, args.save, tuple(args.report)))
+    if args.on_target and args.save:
+        raise UsageError("What --on-target measures proves no way back: it is not saved beside the plan.")
+    asked = RehearseSettings(wanted, args.format, args.record, args.save, tuple(args.report), args.on_target, args.yes)
+    return rehearse_plan(settings, asked)
 
 
 def _lint(lint: argparse.ArgumentParser) -> None:

@@ -10,13 +10,15 @@ from types import FrameType
 
 from console.commands.operate import out, the_plan
 from console.commands.settings import Settings, state_folder
-from console.errors import FerryError
+from console.errors import FerryError, Refused
 from console.headless.rehearsal_report import check_form, write_report
 from console.headless.rehearsal_text import rehearsal_text
 from console.headless.words import safe
 from console.plan import rehearsed
 from console.plan.model import Plan
 from console.plan.rehearsed import Outcome, Rehearsal
+from console.rehearsal import target
+from console.rehearsal.on_target import OnTarget, measure
 from console.rehearsal.rehearse import Wanted, rehearse
 
 
@@ -29,6 +31,8 @@ class RehearseSettings:
     record: Path | None = None
     save: bool = False
     reports: tuple[Path, ...] = ()
+    on_target: bool = False  # measure on the target itself, in transactions that are rolled back
+    yes: bool = False
 
 
 def say(text: str) -> None:
@@ -43,7 +47,7 @@ def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
         check_form(file)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    record = rehearse(plan, asked.wanted, say)
+    record = _on_target(settings, plan, asked) if asked.on_target else rehearse(plan, asked.wanted, say)
     for file in _files(plan, asked):
         try:
             rehearsed.write(record, file)
@@ -65,7 +69,31 @@ def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
             ) from None
         say(f"report written to {file}")
     out(rehearsed.to_json(record).rstrip("\n") if asked.output == "json" else rehearsal_text(record, plan))
+    if asked.on_target:
+        return int(not record.ok)
     return exit_code(record, asked.wanted.only)
+
+
+def _on_target(settings: Settings, plan: Plan, asked: RehearseSettings) -> Rehearsal:
+    """Measure on the target, on PROD only after its database's name was typed. Raises Refused."""
+    wanted = OnTarget(settings.dsn, asked.wanted.only)
+    if settings.environment == "PROD" and not asked.yes:
+        with target.reader(settings.dsn) as conn:
+            name = conn.info.dbname
+        print(
+            safe(
+                f"Each task's statements run on {name} in a transaction that is rolled back. What they lock is locked for"
+                f" everybody meanwhile, up to {wanted.most_ms / 1000:.0f} s a task."
+            ),
+            file=sys.stderr,
+        )
+        if not (sys.stdin.isatty() and input(f"Type {safe(name)} to go on: ").strip() == name):
+            raise Refused(
+                f"{name} counts as production, and it was not confirmed.",
+                state="Nothing was done.",
+                do="Type its name when asked, say --yes, or name the place in PGFERRY_ENV.",
+            )
+    return measure(plan, wanted, say)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -73,11 +101,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _files(plan: Plan, asked: RehearseSettings) -> list[Path]:
-    """Where the record is kept; that of one task alone only where it is asked for."""
+    """Where the record is kept; that of one task alone, or of the target, only where it is asked for."""
     files = [plan.root / rehearsed.NAME] if asked.save else []
     if asked.record is not None:
         files.append(asked.record)
-    elif not asked.wanted.only:
+    elif not asked.wanted.only and not asked.on_target:
         files.append(rehearsed.kept_at(plan, state_folder()))
     return files
 

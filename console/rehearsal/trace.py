@@ -86,6 +86,7 @@ class Tracer:
     """
 
     observer: Callable[[], Conn]  # opens the second connection
+    alone: bool = True  # nobody else writes: the server's log is all of the statement's
     task_id: str = ""
     side: str = ""
     pieces: dict[str, int] = field(default_factory=dict)
@@ -191,14 +192,14 @@ class TracedConnection(psycopg.Connection[Any]):
             relations = _relations(self)
             self.opened = _Open(relations, relations)
         opened = self.opened
-        before, wal = _held(self), _wal(self)
+        before, wal = _held(self), _wal(self) if tracer.alone else 0
         start = time.monotonic()
         run()
         ms = (time.monotonic() - start) * 1000
         if self.info.transaction_status != pq.TransactionStatus.INTRANS:
             return
         taken = _held(self) - before
-        wal_bytes = _wal(self) - wal
+        wal_bytes = _wal(self) - wal if tracer.alone else 0
         known = opened.known
         if ordinal or not _DML.match(text):
             opened.known = _relations(self)
