@@ -254,11 +254,12 @@ def forward(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, b
     return _projected(mapping, facts, source, others, joins)
 
 
-def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed) -> Composed:
+def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, there: bool = False) -> Composed:
     """Like ``forward``, with the new columns and pgferry_reason alone, for a statement that is run for each row.
 
     Such a statement costs most while it is set up, so it has few expressions and no window. A value that resolves to
-    several is not told by its reason: the row comes several times, and who reads must refuse that.
+    several is not told by its reason: the row comes several times, and who reads must refuse that. ``there``: for
+    rows that are compared with what the new table holds, so what it demands of a row needs no test.
     """
     joins: list[Composed] = [
         sql.SQL("LEFT JOIN LATERAL (SELECT r.*, 1 AS pgferry_n FROM {} r WHERE {}) {} ON true").format(
@@ -266,7 +267,7 @@ def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed) -> Comp
         )
         for lookup in mapping.lookups
     ]
-    return _projected(mapping, facts, source, _for_tests(mapping), joins)
+    return _projected(mapping, facts, source, _for_tests(mapping), joins, there=there)
 
 
 def _for_tests(mapping: Mapping) -> list[tuple[str, Composed]]:
@@ -278,7 +279,7 @@ def _for_tests(mapping: Mapping) -> list[tuple[str, Composed]]:
 
 def _projected(
     mapping: Mapping, facts: MappingFacts | None, source: Composed, others: list[tuple[str, Composed]],
-    joins: list[Composed],
+    joins: list[Composed], *, there: bool = False,
 ) -> Composed:  # fmt: skip
     items = [sql.SQL("{} AS {}").format(raw(expr), sql.Identifier(name)) for name, expr in mapping.columns]
     items += [sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in others]
@@ -286,7 +287,7 @@ def _projected(
     return _judged(
         inner,
         [name for name, _ in others],
-        forward_tests(mapping, facts),
+        forward_tests(mapping, None if there else facts),
         facts.new if facts else None,
         mapping.columns,
         dict(facts.columns) if facts else {},

@@ -38,6 +38,11 @@ def _function_name(mapping: Mapping, side: str) -> sql.Identifier:
     return function_name(mapping, f"{side}_gate")
 
 
+def _mark(mapping: Mapping) -> str:
+    """What stands in the setting pgferry.gate once a transaction has passed."""
+    return f",{mapping.id},"
+
+
 def trigger_name() -> sql.Identifier:
     """``aa_``: before the application's own triggers, which may lock rows."""
     return sql.Identifier("aa_pgferry_gate")
@@ -77,7 +82,7 @@ $pgferry$"""
     ).format(
         name=_function_name(mapping, side),
         patience=sql.Literal(f"{PATIENCE_MS}ms"),
-        mark=sql.Literal(f",{mapping.id},"),
+        mark=sql.Literal(_mark(mapping)),
         missed=sql.Literal(missed(mapping).as_string(None)),
         gate=gate(mapping),
         mode=raw(mode),
@@ -97,13 +102,18 @@ def prepare(mapping: Mapping) -> list[Runnable]:
 
 
 def triggers(mapping: Mapping, old: TableName) -> list[Runnable]:
-    """A trigger on each side; both directions must be carried, else there is nothing to order."""
+    """A trigger on each side; both directions must be carried, else there is nothing to order.
+
+    Who has passed already (the sync's own writes, later statements) is told by the condition, without a call.
+    """
     if mapping.writers is not Writers.ORDERED:
         return []
     return [
         sql.SQL(
-            "CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()"
-        ).format(trigger_name(), table(owner), _function_name(mapping, side))
+            "CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH STATEMENT"
+            " WHEN (coalesce(pg_catalog.strpos(pg_catalog.current_setting('pgferry.gate', true), {}), 0)"
+            " OPERATOR(pg_catalog.=) 0) EXECUTE FUNCTION {}()"
+        ).format(trigger_name(), table(owner), sql.Literal(_mark(mapping)), _function_name(mapping, side))
         for side, owner in (("old", old), ("new", mapping.new))
     ]
 

@@ -56,13 +56,12 @@ def _row_trigger(
         usual = carry(mapping, facts, old)
     body = sql.SQL(
         """{declarations}BEGIN
-  IF pg_trigger_depth() > {depth} THEN
+  IF pg_trigger_depth() = 1 THEN
+    pgferry_count := nextval({counter});
+  ELSIF pg_trigger_depth() > {depth} THEN
     INSERT INTO pgferry.recheck (mapping, key, reason)
     VALUES ({id}, '{{}}', 'triggers of both sides keep changing the row');
     RETURN NULL;
-  END IF;
-  IF pg_trigger_depth() = 1 THEN
-    pgferry_count := nextval({counter});
   END IF;
 {usual}  IF pgferry_usual THEN
     NULL;

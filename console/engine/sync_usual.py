@@ -22,8 +22,9 @@ from console.plan.model import Direction, Mapping, TableName
 
 DECLARATIONS = """DECLARE
   pgferry_s record;
-  pgferry_usual boolean := false;
-  pgferry_locked boolean := false;
+  pgferry_n record;
+  pgferry_usual boolean;
+  pgferry_locked boolean;
   pgferry_count bigint;
   pgferry_state text;
   pgferry_said text;
@@ -41,9 +42,13 @@ def _keeps_key(key: tuple[str, ...]) -> Composed:
 
 
 def _no_reject(mapping: Mapping, direction: Direction, key: tuple[str, ...]) -> Composed:
-    return sql.SQL(
-        "NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND r.key = {})"
-    ).format(sql.Literal(mapping.id), sql.Literal(direction.value), derive.key_json("NEW", key))
+    """No reject is noted for the key; whether any is noted at all is asked first, since to make the key's text is dear."""
+    noted = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {}").format(
+        sql.Literal(mapping.id), sql.Literal(direction.value)
+    )
+    return sql.SQL("(NOT {noted}) OR NOT {noted} AND r.key = {key}))").format(
+        noted=noted, key=derive.key_json("NEW", key)
+    )
 
 
 def _alone(mapping: Mapping, old: TableName) -> Composed:
@@ -54,11 +59,12 @@ def _alone(mapping: Mapping, old: TableName) -> Composed:
     return sql.SQL("NOT EXISTS (SELECT 1 FROM {} z WHERE NOT ({}))").format(twins, _same("z", "NEW", mapping.old_key))
 
 
-def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool) -> Composed:
+def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool, fresh: bool) -> Composed:
     """The old row as it is now in the new columns, into pgferry_s; pgferry_usual says whether the case is usual.
 
     STRICT: several rows come where a value resolves to several, none where the row is gone meanwhile; both raise what
-    the block catches. ``met``: also whether the new row is there, and whether it differs.
+    the block catches. ``met``: also whether the new row is there, and whether it differs. ``fresh``: the old key was
+    not there before, so no reject is noted for it.
     """
     names = [name for name, _ in mapping.columns]
     itself = sql.SQL("(SELECT q.* FROM {} q WHERE {})").format(table(old), _same("q", "NEW", mapping.old_key))
@@ -74,14 +80,13 @@ def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool
         """BEGIN
       SELECT {values}, w.pgferry_reason IS NULL AND {alone} AND {no_reject} AS pgferry_usual{there}
       INTO STRICT pgferry_s FROM ({projection}) w{join};
-      pgferry_usual := pgferry_s.pgferry_usual;
     EXCEPTION WHEN {errors} THEN
-      pgferry_usual := false;
+      SELECT false AS pgferry_usual INTO pgferry_s;
     END"""
     ).format(
         values=commas(column("w", n) for n in names),
         alone=_alone(mapping, old),
-        no_reject=_no_reject(mapping, Direction.FORWARD, mapping.old_key),
+        no_reject=raw("true") if fresh else _no_reject(mapping, Direction.FORWARD, mapping.old_key),
         there=there,
         projection=derive.lean(mapping, facts, itself),
         join=join,
@@ -108,7 +113,7 @@ def _update(mapping: Mapping, facts: MappingFacts) -> Composed:
     names = [name for name, _ in mapping.columns]
     rest = parts.settable(facts.new, names, mapping.new_key)
     if not rest:
-        return raw("pgferry_usual := false")
+        return raw("NULL")
     update = sql.SQL("UPDATE {} n SET {} WHERE {};\n      pgferry_usual := FOUND").format(
         table(mapping.new),
         commas(sql.SQL("{} = {}").format(sql.Identifier(n), column("pgferry_s", n)) for n in rest),
@@ -118,24 +123,29 @@ def _update(mapping: Mapping, facts: MappingFacts) -> Composed:
 
 
 def _lock(mapping: Mapping) -> Composed:
-    """Lock the new row before the old ones are read, where several may stand for it: who comes second sees the first's."""
-    if not derive.many_to_one(mapping):
-        return raw("NULL")
-    key_parts = derive.key_parts(mapping)
-    joins: list[Composed] = []
+    """Lock the new row before the old ones are read, where several may stand for it: who comes second sees the first's.
+
+    What it holds is in pgferry_n; pgferry_locked says whether there is one.
+    """
+    names = [name for name, _ in mapping.columns]
+    froms: list[Composed] = []
     where: list[Composed] = []
-    for part in key_parts:
+    for part in derive.key_parts(mapping):
         if part.lookup is None:
             where.append(sql.SQL("{} = {}").format(column("n", part.new), column("NEW", part.old)))
             continue
         name = part.lookup.name
-        on = ands(
+        on = [
             sql.SQL("{} = {}").format(column(name, theirs), column("NEW", ours)) for theirs, ours in part.lookup.match
-        )
-        joins.append(sql.SQL("{} {}").format(table(part.lookup.relation), raw(name)))
-        where += [on, sql.SQL("{} = {}").format(column("n", part.new), column(name, part.lookup.gives))]
-    return sql.SQL("PERFORM 1 FROM {} WHERE {} FOR NO KEY UPDATE OF n;\n      pgferry_locked := FOUND").format(
-        commas([*joins, sql.SQL("{} n").format(table(mapping.new))]), ands(where)
+        ]
+        froms.append(sql.SQL("{} {}").format(table(part.lookup.relation), raw(name)))
+        where += [*on, sql.SQL("{} = {}").format(column("n", part.new), column(name, part.lookup.gives))]
+    return sql.SQL(
+        "SELECT {} INTO pgferry_n FROM {} WHERE {} FOR NO KEY UPDATE OF n;\n      pgferry_locked := FOUND"
+    ).format(
+        commas(column("n", n) for n in names),
+        commas([*froms, sql.SQL("{} n").format(table(mapping.new))]),
+        ands(where),
     )
 
 
@@ -148,32 +158,37 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     return sql.SQL(
         """  IF TG_OP = 'INSERT' AND pg_trigger_depth() = 1 THEN
     {read};
-    IF pgferry_usual THEN
+    IF pgferry_s.pgferry_usual THEN
       {insert};
+    END IF;
+  ELSIF TG_OP = 'UPDATE' AND {keeps} AND pg_trigger_depth() = 1 AND pg_catalog.record_image_ne(OLD, NEW) THEN
+    {lock};
+    {read_again};
+    IF NOT pgferry_s.pgferry_usual THEN
+      NULL;
+    ELSIF NOT pgferry_locked THEN
+      {insert};
+    ELSIF NOT {differs} THEN
+      pgferry_usual := true;
+    ELSE
+      {update};
     END IF;
   ELSIF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps} THEN
-    pgferry_locked := pg_trigger_depth() = 1 AND TG_OP = 'UPDATE' AND pg_catalog.record_image_ne(OLD, NEW);
-    IF pgferry_locked THEN
-      {lock};
-    END IF;
     {read_both};
-    IF NOT pgferry_usual THEN
-      NULL;
-    ELSIF NOT pgferry_s.pgferry_met THEN
+    IF pgferry_s.pgferry_usual AND pgferry_s.pgferry_met THEN
+      pgferry_usual := NOT pgferry_s.pgferry_differs;
+    ELSIF pgferry_s.pgferry_usual THEN
       {insert};
-    ELSIF pgferry_s.pgferry_differs THEN
-      pgferry_usual := pgferry_locked;
-      IF pgferry_usual THEN
-        {update};
-      END IF;
     END IF;
   END IF;
 """
     ).format(
-        read=_reading(mapping, facts, old, met=False),
-        read_both=_reading(mapping, facts, old, met=True),
+        read=_reading(mapping, facts, old, met=False, fresh=True),
+        read_again=_reading(mapping, facts, old, met=False, fresh=False),
+        read_both=_reading(mapping, facts, old, met=True, fresh=False),
         keeps=_keeps_key(mapping.old_key),
         lock=_lock(mapping),
+        differs=derive.differ("pgferry_n", "pgferry_s", [name for name, _ in mapping.columns], facts.new),
         insert=_insert(mapping, facts),
         update=_update(mapping, facts),
     )
@@ -182,16 +197,17 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
 def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     """Statements of the new table's row trigger: pgferry_usual is true where a write that a trigger made is an echo.
 
-    Then exactly one old row may stand for the new key, and it is equal: there is nothing to carry.
+    Then exactly one old row may stand for the new key, and it is equal to NEW: there is nothing to carry. If the new
+    row was changed since, that change is carried for itself.
     """
     names = [name for name, _ in mapping.columns]
-    source = derive.preimage(mapping, old, {name: column("n", name) for name in mapping.new_key})
+    source = derive.preimage(mapping, old, {name: column("NEW", name) for name in mapping.new_key})
     return sql.SQL(
         """  IF pg_trigger_depth() > 1 AND (TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps}) THEN
     BEGIN
       pgferry_usual := (
-        SELECT count(*) = 1 AND bool_and(p.pgferry_reason IS NULL AND NOT {differs}) AND {no_reject}
-        FROM {new} n CROSS JOIN LATERAL ({projection}) p WHERE {here}
+        SELECT count(*) = 1 AND bool_and(w.pgferry_reason IS NULL AND NOT {differs}) AND {no_reject}
+        FROM ({projection}) w
       );
     EXCEPTION WHEN {errors} THEN
       pgferry_usual := false;
@@ -200,10 +216,8 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
 """
     ).format(
         keeps=_keeps_key(mapping.new_key),
-        differs=derive.differ("p", "n", names, facts.new),
+        differs=derive.differ("w", "NEW", names, facts.new),
         no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
-        new=table(mapping.new),
-        projection=derive.lean(mapping, facts, source),
-        here=_same("n", "NEW", mapping.new_key),
+        projection=derive.lean(mapping, facts, source, there=True),
         errors=raw(parts.EVALUATION),
     )

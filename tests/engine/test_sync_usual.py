@@ -220,6 +220,20 @@ def holds(conn: Conn, case: Unusual) -> None:
     refused()
 
 
+def test_the_gate_is_called_once_a_transaction(conn: Conn) -> None:
+    """Neither a later statement nor the sync's own writes call it: the condition of its trigger tells them."""
+    switch_on(conn, Direction.BOTH)
+    with conn.transaction():
+        conn.execute("SET LOCAL track_functions = 'all'")
+        before = _calls(conn)
+        conn.execute(f"INSERT INTO sales VALUES ('{AT}', 'S1', 'item1', 1, 'a')")
+        conn.execute("UPDATE sales SET note = 'b'")
+        conn.execute("UPDATE sales_v2 SET note = 'c'")
+        called = _calls(conn) - before
+    assert (called["old_gate"], called["new_gate"]) == (1, 0)
+    assert called["forward_row"] == 3, "all three writes reached the old table's trigger"
+
+
 def test_many_usual_rows_take_one_transaction_id(conn: Conn) -> None:
     """The block round the reading writes nothing; one round the write would take an id for each row."""
     switch_on(conn, Direction.BOTH)
