@@ -13,6 +13,7 @@ from console.sql.nodes import columns, expression, quoted, relation, strings, wr
 
 _WAIT = "reads and writes wait"
 _DETACH_SINCE = 14
+_NOT_VALID_ON_PARTITIONED_SINCE = 18
 _NOT_NULL_LATER_SINCE = 18
 _SERIAL_TYPES = {
     "serial": "integer", "serial4": "integer", "serial2": "smallint", "smallserial": "smallint", "bigserial": "bigint",
@@ -46,8 +47,8 @@ def index_not_concurrent(facts: Facts, stmt: Any, text: str) -> None:
     )
 
 
-def foreign_key(facts: Facts, table: Any, constraint: Any) -> None:
-    """A foreign key that checks every row when it is added."""
+def foreign_key(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
+    """A foreign key that checks every row when it is added. ``before``: the statement that adds its column first."""
     name = quoted(constraint_name(table, constraint))
     target = written(constraint.pktable)
     target += f" ({columns(strings(constraint.pk_attrs))})" if constraint.pk_attrs else ""
@@ -57,23 +58,27 @@ def foreign_key(facts: Facts, table: Any, constraint: Any) -> None:
         rest += f" ON {event} {actions[action]}" if action in actions else ""
     rest += " DEFERRABLE" if constraint.deferrable else ""
     rest += " INITIALLY DEFERRED" if constraint.initdeferred else ""
+    alone = relation(table) in facts.known.partitioned and facts.known.server_major < _NOT_VALID_ON_PARTITIONED_SINCE
     facts.warn(
         "FK-NOT-VALID",
         f"Every row of {relation(table)} is checked while writes of it and of {relation(constraint.pktable)} wait.",
-        f"ALTER TABLE {written(table)} ADD CONSTRAINT {name} FOREIGN KEY ({columns(strings(constraint.fk_attrs))})"
+        f"Before 18 a partitioned table takes no NOT VALID foreign key: add it to each partition of {relation(table)} NOT"
+        " VALID, validate it there, then add it to the whole."
+        if alone
+        else f"{before}ALTER TABLE {written(table)} ADD CONSTRAINT {name} FOREIGN KEY ({columns(strings(constraint.fk_attrs))})"
         f" REFERENCES {target}{rest} NOT VALID;\n"
         f"ALTER TABLE {written(table)} VALIDATE CONSTRAINT {name};",
     )
 
 
-def check(facts: Facts, table: Any, constraint: Any) -> None:
-    """A CHECK that reads every row when it is added."""
+def check(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
+    """A CHECK that reads every row when it is added. ``before``: the statement that adds its column first."""
     name = quoted(constraint_name(table, constraint))
     condition = expression(constraint.raw_expr)
     facts.warn(
         "CHECK-NOT-VALID",
         f"Every row of {relation(table)} is read while {_WAIT}.",
-        f"ALTER TABLE {written(table)} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID;\n"
+        f"{before}ALTER TABLE {written(table)} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID;\n"
         f"ALTER TABLE {written(table)} VALIDATE CONSTRAINT {name};",
     )
 
@@ -104,8 +109,8 @@ def not_null(facts: Facts, table: Any, column: str) -> None:
     )
 
 
-def unique(facts: Facts, table: Any, constraint: Any) -> None:
-    """UNIQUE or PRIMARY KEY that builds its index in place."""
+def unique(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
+    """UNIQUE or PRIMARY KEY that builds its index in place. ``before``: the statement that adds its column first."""
     primary = constraint.contype == pb.CONSTR_PRIMARY
     word = "PRIMARY KEY" if primary else "UNIQUE"
     name = quoted(constraint_name(table, constraint))
@@ -113,12 +118,27 @@ def unique(facts: Facts, table: Any, constraint: Any) -> None:
     same = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
     extra = f" INCLUDE ({columns(strings(constraint.including))})" if constraint.including else ""
     later = f" USING INDEX {name}" + (" DEFERRABLE" if constraint.deferrable else "")
+    if before and primary:
+        column = strings(constraint.keys)[0]
+        before += f"fill {quoted(column)} of the rows that are there in batches; then\n"
+        before += not_null_form(facts, table, column) + "\n"
     facts.warn(
         "UNIQUE-BUILDS-INDEX",
         f"The index of the constraint is built while {_WAIT} on {relation(table)}.",
-        f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {written(table)} ({keys}){extra}{same};\n"
+        f"{before}CREATE UNIQUE INDEX CONCURRENTLY {name} ON {written(table)} ({keys}){extra}{same};\n"
         f"ALTER TABLE {written(table)} ADD CONSTRAINT {name} {word}{later};",
     )
+
+
+def column_alone(table: Any, column: Any, *, default: bool) -> str:
+    """The statement that adds a column without the constraints written beside it, and a line's end.
+
+    ``default``: its default is the same for every row and stays.
+    """
+    kind = _SERIAL_TYPES.get(type_word(column.type_name)) or type_text(column.type_name)
+    value = of_type(column, pb.CONSTR_DEFAULT)
+    stays = f" DEFAULT {expression(value.raw_expr)}" if default and value is not None else ""
+    return f"ALTER TABLE {written(table)} ADD COLUMN {quoted(column.colname)} {kind}{stays};\n"
 
 
 def exclusion(facts: Facts, table: Any) -> None:

@@ -273,7 +273,7 @@ def rename(facts: Facts, stmt: Any) -> None:
 
 def _with_view(stmt: Any, kind: int) -> str:
     """The statements that leave a view under a renamed relation's old name; empty where a view cannot stand for it."""
-    if kind not in (pb.OBJECT_TABLE, pb.OBJECT_VIEW, pb.OBJECT_FOREIGN_TABLE):
+    if stmt.missing_ok or kind not in (pb.OBJECT_TABLE, pb.OBJECT_VIEW, pb.OBJECT_FOREIGN_TABLE):
         return ""
     old, word = written(stmt.relation), enum_words(pb.ObjectType, kind)
     new = f"{quoted(stmt.relation.schemaname)}." * bool(stmt.relation.schemaname) + quoted(stmt.newname)

@@ -86,7 +86,7 @@ def _index(facts: Facts, stmt: Any, name: str, parts: list[str]) -> None:
         facts.warn(
             "DROP-INDEX-NOT-CONCURRENT",
             "Reads and writes of the index's table wait, behind every query that is running on it.",
-            f"DROP INDEX CONCURRENTLY {'.'.join(quoted(p) for p in parts)};",
+            f"DROP INDEX CONCURRENTLY {'IF EXISTS ' * stmt.missing_ok}{'.'.join(quoted(p) for p in parts)};",
         )
 
 

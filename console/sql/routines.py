@@ -28,7 +28,7 @@ def _expressions(tree: Any) -> Iterator[tuple[str, int]]:
     while stack:
         current = stack.pop()
         if isinstance(current, list):
-            stack.extend(current)
+            stack.extend(reversed(current))
         elif isinstance(current, dict):
             if any(key in current for key in _DYNAMIC) or "dynquery" in current:
                 yield "", 0
@@ -37,7 +37,7 @@ def _expressions(tree: Any) -> Iterator[tuple[str, int]]:
             if "query" in current and "parseMode" in current:
                 yield str(current["query"]), int(current["parseMode"])
             else:
-                stack.extend(current.values())
+                stack.extend(reversed(current.values()))
 
 
 def _body(facts: Facts, sql: str, mode: int, read: Reader) -> None:

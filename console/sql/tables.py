@@ -149,6 +149,8 @@ def add_column(facts: Facts, table: Any, column: Any) -> None:
     default = of_type(column, pb.CONSTR_DEFAULT)
     _owned_sequence(facts, name, column)
     _column_values(facts, table, column, default, hot)
+    same = default is not None and steady(default.raw_expr, facts) is True
+    before = advice.column_alone(table, column, default=same) if hot else ""
     for constraint in constraints(column):
         if constraint.contype == pb.CONSTR_FOREIGN:
             _references(facts, name, constraint)
@@ -158,19 +160,19 @@ def add_column(facts: Facts, table: Any, column: Any) -> None:
                 copy = pb.Constraint()
                 copy.CopyFrom(constraint)
                 copy.fk_attrs.add().string.sval = column.colname
-                advice.foreign_key(facts, table, copy)
+                advice.foreign_key(facts, table, copy, before)
         elif constraint.contype in _INDEXED:
             facts.costs(scan=True)
             if hot:
                 copy = pb.Constraint()
                 copy.CopyFrom(constraint)
                 copy.keys.add().string.sval = column.colname
-                advice.unique(facts, table, copy)
+                advice.unique(facts, table, copy, before)
         elif constraint.contype == pb.CONSTR_CHECK:
             facts.costs(scan=True)
             read_query(facts, inner(constraint.raw_expr))
             if hot:
-                advice.check(facts, table, constraint)
+                advice.check(facts, table, constraint, before)
 
 
 def _column_values(facts: Facts, table: Any, column: Any, default: Any, hot: bool) -> None:

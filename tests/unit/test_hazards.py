@@ -192,3 +192,14 @@ def test_no_statement_of_the_corpus_or_the_shipped_plan_becomes_unknown_by_being
     for text in texts:
         for statement in read_file(text, second_reader=False, style=True, server_major=13):
             assert not any("could not read it" in hazard.message for hazard in statement.hazards), statement.sql
+
+
+def test_a_column_is_added_first_and_its_constraints_after_it() -> None:
+    sql = "ALTER TABLE t ADD COLUMN n int DEFAULT 1 REFERENCES p (id) CHECK (n > 0)"
+    assert _one(sql, "FK-NOT-VALID").splitlines()[:2] == [
+        "ALTER TABLE t ADD COLUMN n int DEFAULT 1;",
+        "ALTER TABLE t ADD CONSTRAINT t_n_fkey FOREIGN KEY (n) REFERENCES p (id) NOT VALID;",
+    ]
+    assert _one(sql, "CHECK-NOT-VALID").startswith("ALTER TABLE t ADD COLUMN n int DEFAULT 1;\n")
+    keyed = _one("ALTER TABLE t ADD COLUMN n serial PRIMARY KEY", "UNIQUE-BUILDS-INDEX")
+    assert keyed.startswith("ALTER TABLE t ADD COLUMN n integer;\nfill n of the rows that are there in batches; then\n")
