@@ -9,7 +9,7 @@ from postgast import pg_query_pb2 as pb
 
 from console.sql.columns import of_type, type_text, type_word
 from console.sql.facts import Facts
-from console.sql.nodes import columns, expression, quoted, relation, strings, written
+from console.sql.nodes import columns, expression, inner, quoted, relation, strings, written
 
 _WAIT = "reads and writes wait"
 _DETACH_SINCE = 14
@@ -47,6 +47,17 @@ def index_not_concurrent(facts: Facts, stmt: Any, text: str) -> None:
     )
 
 
+def index_on_partitioned(stmt: Any) -> str:
+    """The statements that build an index of a partitioned table while writes go on."""
+    keys = ", ".join(quoted(inner(p).name) or f"({expression(inner(p).expr)})" for p in stmt.index_params)
+    name = quoted(stmt.idxname or "_".join([stmt.relation.relname, *(inner(p).name for p in stmt.index_params), "idx"]))
+    unique = "UNIQUE " if stmt.unique else ""
+    return (
+        f"CREATE {unique}INDEX {name} ON ONLY {written(stmt.relation)} ({keys});\n"
+        f"then for each partition: CREATE {unique}INDEX CONCURRENTLY, and ALTER INDEX {name} ATTACH PARTITION <its index>."
+    )
+
+
 def foreign_key(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
     """A foreign key that checks every row when it is added. ``before``: the statement that adds its column first."""
     name = quoted(constraint_name(table, constraint))
@@ -58,7 +69,7 @@ def foreign_key(facts: Facts, table: Any, constraint: Any, before: str = "") -> 
         rest += f" ON {event} {actions[action]}" if action in actions else ""
     rest += " DEFERRABLE" if constraint.deferrable else ""
     rest += " INITIALLY DEFERRED" if constraint.initdeferred else ""
-    alone = relation(table) in facts.known.partitioned and facts.known.server_major < _NOT_VALID_ON_PARTITIONED_SINCE
+    alone = facts.known.is_partitioned(relation(table)) and facts.known.server_major < _NOT_VALID_ON_PARTITIONED_SINCE
     facts.warn(
         "FK-NOT-VALID",
         f"Every row of {relation(table)} is checked while writes of it and of {relation(constraint.pktable)} wait.",
@@ -118,6 +129,7 @@ def unique(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
     same = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
     extra = f" INCLUDE ({columns(strings(constraint.including))})" if constraint.including else ""
     later = f" USING INDEX {name}" + (" DEFERRABLE" if constraint.deferrable else "")
+    whole = not before and facts.known.is_partitioned(relation(table))
     if before and primary:
         column = strings(constraint.keys)[0]
         before += f"fill {quoted(column)} of the rows that are there in batches; then\n"
@@ -125,7 +137,11 @@ def unique(facts: Facts, table: Any, constraint: Any, before: str = "") -> None:
     facts.warn(
         "UNIQUE-BUILDS-INDEX",
         f"The index of the constraint is built while {_WAIT} on {relation(table)}.",
-        f"{before}CREATE UNIQUE INDEX CONCURRENTLY {name} ON {written(table)} ({keys}){extra}{same};\n"
+        f"ALTER TABLE ONLY {written(table)} ADD CONSTRAINT {name} {word} ({keys}){extra};\n"
+        "then for each partition: CREATE UNIQUE INDEX CONCURRENTLY, ADD CONSTRAINT ... USING INDEX, and"
+        f" ALTER INDEX {name} ATTACH PARTITION <its index>."
+        if whole
+        else f"{before}CREATE UNIQUE INDEX CONCURRENTLY {name} ON {written(table)} ({keys}){extra}{same};\n"
         f"ALTER TABLE {written(table)} ADD CONSTRAINT {name} {word}{later};",
     )
 

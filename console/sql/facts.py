@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from console.sql.catalogue import Catalogue, Relation
+from console.sql.catalogue import PARTITIONED, Catalogue, Relation
 from console.sql.hazards.catalogue import level_of
 from console.sql.locks import ACCESS_EXCLUSIVE, LEVEL, SHARE, UNKNOWN_OBJECT, who_waits
 from console.sql.model import Hazard, Lock
@@ -62,6 +62,11 @@ class Known:
         if self.catalogue is None or name in self.made_here or name in self.away:
             return None
         return None if self.path_set and "." not in name else self.catalogue.relations.get(name)
+
+    def is_partitioned(self, name: str) -> bool:
+        """Whether a table is known to be partitioned: made so here, or the catalogue says so."""
+        there = self.relation(name)
+        return name in self.partitioned or (there is not None and there.kind == PARTITIONED)
 
     def fork(self) -> Known:
         """A copy to which other statements may add."""

@@ -72,13 +72,14 @@ def create_index(facts: Facts, stmt: Any) -> None:
             f"If an attempt was stopped before, {index} exists but is INVALID, and this statement passes over it.",
             f"DROP INDEX CONCURRENTLY IF EXISTS {index}; then create it without IF NOT EXISTS.",
         )
-    if not stmt.concurrent and not facts.is_new(table):
+    whole = facts.known.is_partitioned(table)  # ON ONLY it has no rows of its own
+    if not stmt.concurrent and not facts.is_new(table) and (stmt.relation.inh or not whole):
         tree = pb.ParseResult()
         safe = tree.stmts.add().stmt.index_stmt
         safe.CopyFrom(stmt)
         safe.concurrent, safe.if_not_exists = True, False
         safe.access_method = "" if stmt.access_method == "btree" else stmt.access_method
-        advice.index_not_concurrent(facts, stmt, deparsed(tree))
+        advice.index_not_concurrent(facts, stmt, advice.index_on_partitioned(stmt) if whole else deparsed(tree))
 
 
 def deparsed(tree: Any) -> str:

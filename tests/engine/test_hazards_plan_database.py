@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
+import pytest
+
 from console.commands.previews import Previews
 from console.headless.plan_text import plan_json, plan_text
 from console.journal.connect import connect
@@ -27,6 +30,25 @@ def test_an_index_that_the_database_has_serves_a_new_foreign_key(database: str) 
         assert Previews(plan, conn).of("key").hazards == ()
     (hazard,) = Previews(plan).of("key").hazards
     assert hazard.level == "note"
+
+
+def test_a_partitioned_table_of_the_database_gets_forms_of_its_own(database: str) -> None:
+    text = (
+        "CREATE INDEX m_x ON m (x);\nALTER TABLE m ADD CONSTRAINT m_key UNIQUE (k);\n"
+        "CREATE INDEX CONCURRENTLY m_y ON m (x);\nCREATE INDEX CONCURRENTLY m_z ON ONLY m (x);\nCREATE INDEX m_a ON ONLY m (x);"
+    )
+    plan = a_plan(a_task("wide", Kind.SQL, file=a_file("1.sql", text), irreversible="a test"))
+    with connect(database) as conn:
+        conn.execute("CREATE TABLE m (k int, x int) PARTITION BY RANGE (k)")
+        index, key, *refused, alone = Previews(plan, conn).of("wide").up
+        for statement in refused:
+            assert [hazard.code for hazard in statement.hazards] == ["CONCURRENT-ON-PARTITIONED"]
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                conn.execute(statement.sql.encode())
+    assert alone.hazards == ()
+    assert index.hazards[0].safer.startswith("CREATE INDEX m_x ON ONLY m (x);\n")
+    assert key.hazards[0].safer.startswith("ALTER TABLE ONLY m ADD CONSTRAINT m_key UNIQUE (k);\n")
+    assert all("CONCURRENTLY" in one.safer for one in (index.hazards[0], key.hazards[0]))
 
 
 def test_the_printed_plan_names_the_hazards_of_a_task(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import postgast
 from postgast import pg_query_pb2 as pb
 
+from console.sql import advice
 from console.sql.drops import object_name
 from console.sql.facts import Facts
 from console.sql.hazards import types, versions
@@ -276,13 +277,11 @@ def _set(facts: Facts, stmt: Any) -> None:
 
 def _index(facts: Facts, stmt: Any) -> None:
     table = relation(stmt.relation)
-    if stmt.concurrent and table in facts.known.partitioned and stmt.relation.inh:
-        keys = ", ".join(quoted(inner(p).name) if inner(p).name else "..." for p in stmt.index_params)
+    if stmt.concurrent and facts.known.is_partitioned(table):
         facts.warn(
             "CONCURRENT-ON-PARTITIONED",
             f"{table} is partitioned: the server refuses CONCURRENTLY on it.",
-            f"CREATE INDEX {quoted(stmt.idxname)} ON ONLY {written(stmt.relation)} ({keys});\n"
-            f"then for each partition CREATE INDEX CONCURRENTLY, and ALTER INDEX {quoted(stmt.idxname)} ATTACH PARTITION.",
+            advice.index_on_partitioned(stmt),
         )
 
 
