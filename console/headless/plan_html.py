@@ -24,6 +24,8 @@ from console.headless.words import minutes
 from console.plan.model import Phase, Task
 from console.sql.model import Hazard, Statement
 
+_BOXED = ("HAZARD", "note", "style")  # facts of a task that have a box of their own
+
 
 def plan_html(report: PlanReport, at: datetime) -> str:
     """The page; ``at`` is when it was made, in UTC."""
@@ -67,7 +69,10 @@ def _task(report: PlanReport, task: Task) -> list[str]:
     preview = report.previews.get(task.id)
     kind = f'<span class="dim">{text(task.kind.value)}, {text(minutes(task.minutes))}</span>'
     body = [f"<h3>{text(task.id)} {text(task.title)} {kind}</h3>"]
-    body.append(html.facts([*task_facts(task, preview), ("rehearsed", rehearsed_task(report, task))]))
+    known = [entry for entry in task_facts(task, preview) if entry[0] not in _BOXED]
+    if not any(name == "rehearsal" for name, _ in known):
+        known.append(("rehearsal", rehearsed_task(report, task)))
+    body.append(html.facts(known))
     for hazard in preview.hazards if preview else ():
         body += _hazard(hazard)
     for title, statements in (("Forward", preview.up), ("Way back", preview.down)) if preview else ():

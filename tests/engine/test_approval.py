@@ -19,10 +19,10 @@ from console.journal.state import RunStatus, Verb
 from console.plan.approval import Wanted, standing
 from console.plan.load import load_plan
 from tests.engine.scene import order
+from tests.engine.test_cli import SLOW, last, said
 from tests.engine.test_cli import home as home
-from tests.engine.test_cli import last, said
 from tests.engine.test_cli import runners as runners
-from tests.engine.tiny import PLAN_TOML, ferry, tiny_plan
+from tests.engine.tiny import PLAN_TOML, ferry, start, tiny_plan, wait_until
 
 TWO = PLAN_TOML.replace("[paths]", "approvals = 2\n[paths]", 1)
 ONE = PLAN_TOML.replace("[paths]", "approvals = 1\n[paths]", 1)
@@ -283,6 +283,33 @@ def test_a_withdrawal_stops_the_next_start_but_not_what_was_begun(
     code, out, _ = said(capsys, "resume", *on)
     assert code == 0
     assert "keeps the approval it began with, now it has 0 of 1 approvals" in out
+    revoke(database)
+
+
+def test_a_withdrawal_while_a_runner_works(
+    database: str,
+    tmp_path: Path,
+    roles: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is in the log at once, and the runner carries on to where it was sent."""
+    plan = tiny_plan(tmp_path, toml=ONE, fill=SLOW)
+    ann = ("--plan", str(plan), "--dsn", as_role(database, roles["ann"]))
+    assert said(capsys, "approve", "--dsn", database, "--grant", roles["ann"])[0] == 0
+    monkeypatch.setenv("PGFERRY_OPERATOR", "ann")
+    assert said(capsys, "approve", *ann)[0] == 0
+    work = start("apply", "--plan", str(plan), "--dsn", database, PGFERRY_OPERATOR="op")
+    task = "SELECT count(*) FROM pgferry.task WHERE task_id = 'A2' AND status = 'in progress'"
+    ran = "SELECT count(*) FROM pg_class WHERE relname = 'task' AND relnamespace::regnamespace::text = 'pgferry'"
+    assert wait_until(lambda: count(database, ran) and count(database, task))
+    assert said(capsys, "approve", *ann, "--withdraw", "--comment", "one moment")[0] == 0
+    assert count(database, task) == 1, "the runner is still at work"
+    out, err = work.communicate(timeout=60)
+    assert work.returncode == 0, err
+    assert "approval withdrawn: one moment" in out
+    with connect(database) as conn:
+        assert events.audit(conn, 1).intact
     revoke(database)
 
 

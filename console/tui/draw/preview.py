@@ -46,9 +46,9 @@ def _approval(facts: Facts, width: int) -> Text:
     stands = facts.state.approval if facts.state else None
     if stands is None or not (stands.needed or stands.counted):
         return line((f"plan {facts.plan.sha256[:8]} " if facts.plan else "", "dim"))
-    words = shorten(plain(approval.brief(stands)), max(width - 13, 12))
+    words = shorten(plain(approval.brief(stands)), max(width - 14, 12))
     style = "ok" if stands.enough else "warn"
-    return line((words, style), (f"{facts.glyphs.dot} {approval.grouped(stands.sha256)} ", "dim"))
+    return line((words, style), (f" {facts.glyphs.dot} {approval.grouped(stands.sha256)} ", "dim"))
 
 
 def _of_the_task(preview: TaskPreview, width: int) -> list[Text]:
