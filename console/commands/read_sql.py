@@ -7,7 +7,7 @@ from pathlib import Path
 from console.commands.lint import read_text
 from console.commands.operate import out
 from console.errors import UsageError
-from console.sql.inverse import inverse
+from console.sql.inverse import way_back
 from console.sql.split import split
 
 
@@ -17,11 +17,18 @@ def new_down(path: Path) -> int:
     if goal.exists():
         raise UsageError(f"{goal} exists already.", state="Nothing was written.")
     lines = [f"-- Derived from {path.name}: read it before you trust it."]
-    for piece in reversed(split(read_text(path), str(path))):
-        back = inverse(piece.sql)
-        lines.append(
-            f"{back.rstrip(';')};" if back else f"-- line {piece.line}: no way back could be derived for: {piece.kind}"
-        )
+    pieces = split(read_text(path), str(path))
+    one_block = bool(pieces) and pieces[0].group is not None and len({piece.group for piece in pieces}) == 1
+    lines += ["BEGIN;"] * one_block
+    for piece in reversed(pieces):
+        back = way_back(piece.sql)
+        if back.assumes:
+            lines.append(f"-- line {piece.line}: right if {back.assumes}")
+        if back.why_not:
+            lines.append(f"-- line {piece.line}: no way back could be derived for {piece.kind}: {back.why_not}")
+        elif back.sql:
+            lines.append(back.sql)
+    lines += ["COMMIT;"] * one_block
     try:
         goal.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:

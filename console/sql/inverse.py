@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import postgast
 from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pb
 
-from console.sql.advice import constraint_name
 from console.sql.grammar import parse
 from console.sql.nodes import definition, enum_words, inner, quoted, strings, which, written
-from console.sql.objects import deparsed, index_name
+from console.sql.objects import deparsed
 
 _CREATED_BY_NAMES = {
     "create_enum_stmt": ("TYPE", "type_name"),
@@ -20,6 +20,35 @@ _CREATED_BY_NAMES = {
     "create_domain_stmt": ("DOMAIN", "domainname"),
     "create_stats_stmt": ("STATISTICS", "defnames"),
 }
+_RELATIONS = frozenset(
+    {pb.OBJECT_TABLE, pb.OBJECT_INDEX, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, pb.OBJECT_SEQUENCE, pb.OBJECT_FOREIGN_TABLE}
+)
+_NAMED = frozenset({pb.OBJECT_TYPE, pb.OBJECT_DOMAIN, pb.OBJECT_STATISTIC_EXT})
+# They leave the schema as it was.
+_NOTHING = frozenset(
+    f"{name}_stmt"
+    for name in """
+    check_point close_portal constraints_set deallocate declare_cursor discard fetch listen lock notify prepare reindex
+    unlisten vacuum variable_set variable_show
+    """.split()  # noqa: SIM905
+)
+_WHY_NOT = {
+    "alter_enum_stmt": "a value of an enum cannot be removed",
+    "alter_table_stmt": "what was there before is not in the text, or something of it stays",
+    "call_stmt": "what it runs is not in the text",
+    "comment_stmt": "what the comment was before is not in the text",
+    "copy_stmt": "which rows it brings is not in the text",
+    "delete_stmt": "the rows that it deletes are not in the text",
+    "do_stmt": "what it runs is not derived",
+    "drop_stmt": "how the object was made, and its rows, are not in the text",
+    "grant_stmt": "what was granted before is not in the text",
+    "index_stmt": "the index has no name in the text, or may have been there before",
+    "insert_stmt": "which rows are its own is not in the text",
+    "rename_stmt": "it may pass over what is not there, or its name is of another kind",
+    "truncate_stmt": "the rows that it removes are not in the text",
+    "update_stmt": "the values that it overwrites are not in the text",
+}
+_SWITCHES = frozenset({"AT_EnableTrig", "AT_DisableTrig", "AT_EnableRowSecurity", "AT_ForceRowSecurity"})
 _SAME_SWITCH = {
     "AT_EnableTrig": "DISABLE TRIGGER",
     "AT_DisableTrig": "ENABLE TRIGGER",
@@ -43,7 +72,14 @@ def _beside(range_var: Any, name: str) -> str:
 
 
 def _table(stmt: Any) -> str:
-    return "" if stmt.if_not_exists else _drop("TABLE", written(stmt.relation))
+    """A partition is detached first: what references its parent would hold it fast."""
+    if stmt.if_not_exists:
+        return ""
+    table = written(stmt.relation)
+    detach = ""
+    if stmt.HasField("partbound"):
+        detach = f"ALTER TABLE {written(inner(stmt.inh_relations[0]))} DETACH PARTITION {table};\n"
+    return detach + _drop("TABLE", table)
 
 
 def _foreign_table(stmt: Any) -> str:
@@ -56,9 +92,9 @@ def _table_as(stmt: Any) -> str:
 
 
 def _index(stmt: Any) -> str:
-    if stmt.if_not_exists or (not stmt.idxname and any(not inner(p).name for p in stmt.index_params)):
+    if stmt.if_not_exists or not stmt.idxname:
         return ""
-    return _drop("INDEX CONCURRENTLY" if stmt.concurrent else "INDEX", _beside(stmt.relation, index_name(stmt)))
+    return _drop("INDEX CONCURRENTLY" if stmt.concurrent else "INDEX", _beside(stmt.relation, stmt.idxname))
 
 
 def _view(stmt: Any) -> str:
@@ -101,8 +137,15 @@ def _extension(stmt: Any) -> str:
 def _rename(stmt: Any) -> str:
     """RENAME of a relation, a column, a constraint, a trigger or a schema, the other way round."""
     kind, new, old = stmt.rename_type, quoted(stmt.newname), stmt.subname
+    if stmt.missing_ok:
+        return ""
     if kind == pb.OBJECT_SCHEMA:
         return f"ALTER SCHEMA {new} RENAME TO {quoted(old)};"
+    if kind in _NAMED:
+        value = inner(stmt.object)
+        parts = strings(value.items if isinstance(value, pb.List) else value.names)
+        renamed = _dotted([*parts[:-1], stmt.newname])
+        return f"ALTER {enum_words(pb.ObjectType, kind)} {renamed} RENAME TO {quoted(parts[-1])};"
     if not stmt.HasField("relation"):
         return ""
     table = written(stmt.relation)
@@ -111,37 +154,53 @@ def _rename(stmt: Any) -> str:
         return f"ALTER {word} {table} RENAME COLUMN {new} TO {quoted(old)};"
     if kind == pb.OBJECT_TABCONSTRAINT:
         return f"ALTER TABLE {table} RENAME CONSTRAINT {new} TO {quoted(old)};"
-    if kind == pb.OBJECT_TRIGGER:
-        return f"ALTER TRIGGER {new} ON {table} RENAME TO {quoted(old)};"
-    if kind in (pb.OBJECT_TABLE, pb.OBJECT_INDEX, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, pb.OBJECT_SEQUENCE):
+    if kind == pb.OBJECT_ATTRIBUTE:
+        cascade = " CASCADE" if stmt.behavior == pb.DROP_CASCADE else ""
+        return f"ALTER TYPE {table} RENAME ATTRIBUTE {new} TO {quoted(old)}{cascade};"
+    if kind in (pb.OBJECT_TRIGGER, pb.OBJECT_RULE, pb.OBJECT_POLICY):
+        return f"ALTER {enum_words(pb.ObjectType, kind)} {new} ON {table} RENAME TO {quoted(old)};"
+    if kind in _RELATIONS:
         word = enum_words(pb.ObjectType, kind)
         return f"ALTER {word} {_beside(stmt.relation, stmt.newname)} RENAME TO {quoted(stmt.relation.relname)};"
     return ""
+
+
+def _enum(stmt: Any) -> str:
+    """RENAME VALUE; a value that was added stays."""
+    if not stmt.old_val:
+        return ""
+    old, new = (value.replace("'", "''") for value in (stmt.old_val, stmt.new_val))
+    return f"ALTER TYPE {_dotted(strings(stmt.type_name))} RENAME VALUE '{new}' TO '{old}';"
+
+
+def _set_schema(stmt: Any) -> str:
+    """SET SCHEMA of a relation whose old schema is in the text."""
+    if stmt.missing_ok or not stmt.HasField("relation") or not stmt.relation.schemaname:
+        return ""
+    moved = _dotted([stmt.newschema, stmt.relation.relname])
+    word = enum_words(pb.ObjectType, stmt.object_type)
+    return f"ALTER {word} {moved} SET SCHEMA {quoted(stmt.relation.schemaname)};"
 
 
 def _alter_table(stmt: Any) -> str:
     """Each subcommand back, the last first; nothing where one of them cannot be derived."""
     if stmt.missing_ok or stmt.objtype not in (pb.OBJECT_TABLE, pb.OBJECT_FOREIGN_TABLE):
         return ""
-    back = [_subcommand(stmt.relation, inner(node)) for node in stmt.cmds]
+    back = [_subcommand(inner(node)) for node in stmt.cmds]
     if not back or not all(back):
         return ""
     word = enum_words(pb.ObjectType, stmt.objtype)
     return f"ALTER {word} {written(stmt.relation)} {', '.join(reversed(back))};"
 
 
-def _subcommand(table: Any, cmd: Any) -> str:
+def _subcommand(cmd: Any) -> str:
     name = str(pb.AlterTableType.Name(cmd.subtype))
     if name == "AT_AddColumn" and not cmd.missing_ok:
         return f"DROP COLUMN {quoted(definition(cmd).colname)}"
     if name == "AT_AddConstraint":
         constraint = definition(cmd)
-        sure = constraint.conname or constraint.contype in (pb.CONSTR_FOREIGN, pb.CONSTR_PRIMARY, pb.CONSTR_UNIQUE)
-        if not constraint.conname and (len(strings(constraint.fk_attrs)) > 1 or constraint.indexname):
-            return ""
-        return f"DROP CONSTRAINT {quoted(constraint_name(table, constraint))}" if sure else ""
-    if name == "AT_AttachPartition":
-        return f"DETACH PARTITION {written(definition(cmd).name)}"
+        stays = constraint.contype == pb.CONSTR_PRIMARY or constraint.indexname  # NOT NULL; the index is lost
+        return "" if stays or not constraint.conname else f"DROP CONSTRAINT {quoted(constraint.conname)}"
     if name == "AT_AddInherit":
         return f"NO INHERIT {written(definition(cmd))}"
     if name in _SAME_SWITCH:
@@ -163,29 +222,61 @@ _BACK: dict[str, Callable[[Any], str]] = {
     "rename_stmt": _rename,
     "view_stmt": _view,
     "composite_type_stmt": lambda stmt: _drop("TYPE", written(stmt.typevar)),
+    "alter_enum_stmt": _enum,
+    "alter_object_schema_stmt": _set_schema,
+    "create_event_trig_stmt": lambda stmt: _drop("EVENT TRIGGER", quoted(stmt.trigname)),
+    "create_fdw_stmt": lambda stmt: _drop("FOREIGN DATA WRAPPER", quoted(stmt.fdwname)),
+    "create_foreign_server_stmt": lambda stmt: "" if stmt.if_not_exists else _drop("SERVER", quoted(stmt.servername)),
+    "rule_stmt": lambda stmt: "" if stmt.replace else f"DROP RULE {quoted(stmt.rulename)} ON {written(stmt.relation)};",
     "create_policy_stmt": lambda stmt: f"DROP POLICY {quoted(stmt.policy_name)} ON {written(stmt.table)};",
     "create_publication_stmt": lambda stmt: _drop("PUBLICATION", quoted(stmt.pubname)),
     "create_role_stmt": lambda stmt: _drop("ROLE", quoted(stmt.role)),
 }
 
 
-def inverse(statement_sql: str) -> str:
-    """The statement that takes ``statement_sql`` back, or an empty string where the text does not tell.
+@dataclass(frozen=True, slots=True)
+class Back:
+    """How to take a statement back.
 
-    What was there before (OR REPLACE, IF NOT EXISTS, a default, a type) is not in the text, so nothing is guessed.
+    ``sql`` is empty where there is nothing to run: ``why_not`` then says why nothing could be derived, and is empty
+    where nothing needs to be done. ``assumes`` is what must have been so before for ``sql`` to be right.
     """
-    if "\x00" in statement_sql:
-        return ""
+
+    sql: str = ""
+    why_not: str = ""
+    assumes: str = ""
+
+
+def way_back(statement_sql: str) -> Back:
+    """How to take ``statement_sql`` back, as far as its text tells. Never raises.
+
+    What was there before (OR REPLACE, IF NOT EXISTS, a default, a type, a name that the server chose) is not in the
+    text, so nothing is guessed.
+    """
     try:
         stmts = parse(statement_sql)
     except (postgast.PgQueryError, DecodeError, ValueError, RecursionError):
-        return ""
-    if len(stmts) != 1:
-        return ""
+        stmts = []
+    if len(stmts) != 1 or "\x00" in statement_sql:
+        return Back(why_not="it was not understood")
     name, stmt = which(stmts[0].stmt), inner(stmts[0].stmt)
+    if name in _NOTHING:
+        return Back()
     if name in _CREATED_BY_NAMES:
         word, field = _CREATED_BY_NAMES[name]
         parts = strings(getattr(stmt, field))
-        return _drop(word, _dotted(parts)) if parts and not getattr(stmt, "if_not_exists", False) else ""
-    back = _BACK.get(name)
-    return back(stmt) if back else ""
+        sql = _drop(word, _dotted(parts)) if parts and not getattr(stmt, "if_not_exists", False) else ""
+    else:
+        back = _BACK.get(name)
+        sql = back(stmt) if back else ""
+    if not sql:
+        return Back(why_not=_WHY_NOT.get(name, "what was there before is not in the text"))
+    switched = name == "alter_table_stmt" and any(
+        pb.AlterTableType.Name(inner(cmd).subtype) in _SWITCHES for cmd in stmt.cmds
+    )
+    return Back(sql, assumes="it was the other way round before" if switched else "")
+
+
+def inverse(statement_sql: str) -> str:
+    """The statements that take ``statement_sql`` back, or an empty string where there is nothing to run."""
+    return way_back(statement_sql).sql
