@@ -19,7 +19,7 @@ from console.journal.commands import Command
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus, Verb
 from console.plan import settings
-from console.plan.approval import Standing, Wanted, brief
+from console.plan.approval import Standing, Wanted, brief, sentences
 from console.plan.model import Kind
 from console.plan.order import until
 from console.text import plain
@@ -166,8 +166,21 @@ class Control:
         return f"resume: {goal}{self._withdrawn(row)}"
 
     def _admit(self, command: Command) -> Standing:
-        """Where the plan's approval stands for whoever sent the command. Raises Refused where it is not enough."""
-        return admission.refuse_unapproved(self.conn, self.session.plan, approvals.person(self.conn, command.actor))
+        """Where the plan's approval stands for whoever sent the command; written to the log, so that it is in the chain.
+
+        Raises Refused where it is not enough.
+        """
+        stands = admission.refuse_unapproved(self.conn, self.session.plan, approvals.person(self.conn, command.actor))
+        if stands.counted:
+            events.append(
+                self.conn, self.session.run_id, "operator", "approved: " + "; ".join(sentences(stands)[1:]),
+                actor=command.actor, sha256=stands.sha256,
+                approvals=[
+                    {"name": one.name, "role": one.role, "at": one.at.isoformat(), "source": one.source}
+                    for one in stands.counted
+                ],
+            )  # fmt: skip
+        return stands
 
     def _withdrawn(self, row: runs.RunRow) -> str:
         """Said where approvals that the run began with were withdrawn: what was begun goes on all the same."""

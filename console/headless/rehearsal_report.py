@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,5 +149,6 @@ def rehearsal_html(record: Rehearsal, plan: Plan | None) -> str:
 
 
 def _difference(one: Difference) -> list[str]:
-    before = [f"-{line}" for line in one.before.splitlines()] or ["-(absent)"]
-    return [*before, *([f"+{line}" for line in one.after.splitlines()] or ["+(absent)"])]
+    """What changed, line by line; an object that was not there, or is no more, is said to be absent."""
+    before, after = (text.splitlines() or ["(absent)"] for text in (one.before, one.after))
+    return list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]

@@ -103,8 +103,14 @@ def test_two_people_must_approve_before_anything_is_written(
         assert row is not None
         audit = events.audit(conn, row.id)
         assert audit.intact
-        words = conn.execute("SELECT text FROM pgferry.event WHERE kind = 'operator' ORDER BY id LIMIT 1").fetchone()
-        assert words == ("run until end, 2 of 2 approvals: ann, ben",)
+        relied_on, begun = conn.execute(
+            "SELECT text, data FROM pgferry.event WHERE kind = 'operator' ORDER BY id LIMIT 2"
+        ).fetchall()
+        assert relied_on[0].startswith(f"approved: ann (role {roles['ann']}): approved")
+        assert [(one["name"], one["role"], one["source"]) for one in relied_on[1]["approvals"]] == [
+            (name, roles[name], "journal") for name in ("ann", "ben")
+        ]
+        assert begun[0] == "run until end, 2 of 2 approvals: ann, ben"
     code, out, _ = said(capsys, "status", *on)
     assert "approval  2 of 2 approvals: ann, ben" in out
     revoke(database)
@@ -228,6 +234,12 @@ def test_a_changed_plan_is_refused_and_the_difference_shown(
     assert code == 4
     assert "what run 1 began with" in out
     assert "-DROP TABLE things;" in out
+
+
+def test_nothing_to_compare_with(database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, "plan", "--plan", str(tiny_plan(tmp_path)), "--diff")
+    assert code == 5
+    assert "Nothing of this plan was approved or begun" in last(err)
 
 
 def test_a_change_after_the_approval_is_shown(

@@ -285,6 +285,7 @@ def test_a_rehearsal_says_the_worst_first(tmp_path: Path) -> None:
     assert heads[1].startswith(f"## {plan.tasks[1].id}: DIFFERS")
     assert "NOT REHEARSED" in heads[2]
     assert "+COMMENT" in text.splitlines()
+    assert "-CREATE TABLE a" not in text.splitlines(), "only what changed"
     assert "came to | FAILED" in text
     assert "SHARE ROW EXCLUSIVE on symbols" in text
     page = Outline(rehearsal_html(a_rehearsal(), plan)).text
