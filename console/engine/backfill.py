@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 
 import psycopg
 
-from console.engine import copier, ranges
+from console.engine import copier, ranges, tombstones
 from console.engine.facts import MappingFacts, mapping_facts
 from console.engine.pace import Pace, Recent
 from console.engine.session import Session
@@ -86,10 +86,18 @@ class Backfill:
         )  # fmt: skip
 
     def _work_off_noted(self) -> None:
-        """Keys that were written under snapshots older than their rows' batches: a delete there saw no copy to delete.
+        """Keys whose rows may have risen from the dead: left by writers while they were copied, or written under
+        snapshots older than their rows' batches. A delete there saw no copy to delete.
 
         Those still open after a while are left noted: every comparison waits for them before it judges.
         """
+        tombstones.stop(self.session, self.mapping)
+        _, writers = tombstones.work_off(self.session, self.mapping, self.facts, NOTED_PATIENCE_S)
+        if writers:
+            text = (
+                f"{writers:,} transactions that deleted rows while they were copied are open: they are waited for later"
+            )
+            self.session.event("batch", text, task_id=self.task.id)
         conn, until = self.session.conn, time.monotonic() + NOTED_PATIENCE_S
         while left := rechecks(conn, self.mapping):
             work_off(self.session, self.mapping, self.facts)

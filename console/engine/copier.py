@@ -6,12 +6,12 @@ All of it is one transaction: the rows, the rejects, the chunk's state, its coun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
-from console.engine import derive, ranges
+from console.engine import derive, ranges, tombstones
 from console.engine.copy import CopyStatement, Way, large_lookups, row_hash
 from console.engine.derive import table
 from console.engine.facts import MappingFacts
@@ -105,6 +105,7 @@ class Copier:
         self.statement = statement
         self.hold = hold
         self._tested = False
+        self._locked = True
         self._skip_next = 0
         self._skips = 0
 
@@ -113,23 +114,30 @@ class Copier:
 
         Raises LeaseLost, and whatever a lost connection raises.
         """
-        with conn.transaction():
-            self.hold(conn)
-            chunk = chunks.take(conn, self.copy)
-            if chunk is None:
-                return None
-            try:
-                return self._take_the_ladder(conn, chunk)
-            except _PASSING as error:
-                chunks.failed(conn, self.copy, chunk, one_line(error))
-                return Outcome(again=one_line(error))
-            except StepFailed as error:
-                chunks.failed(conn, self.copy, chunk, error.what)
-                return Outcome(stop=error)
+        try:
+            with conn.transaction():
+                return self._next(conn)
+        except psycopg.errors.LockNotAvailable as error:  # before a chunk was taken
+            return Outcome(again=one_line(error))
+
+    def _next(self, conn: Conn) -> Outcome | None:
+        self.hold(conn)
+        self._locked = not tombstones.enter(conn, self.mapping)
+        chunk = chunks.take(conn, self.copy)
+        if chunk is None:
+            return None
+        try:
+            return self._take_the_ladder(conn, chunk)
+        except _PASSING as error:
+            chunks.failed(conn, self.copy, chunk, one_line(error))
+            return Outcome(again=one_line(error))
+        except StepFailed as error:
+            chunks.failed(conn, self.copy, chunk, error.what)
+            return Outcome(stop=error)
 
     def _take_the_ladder(self, conn: Conn, chunk: Chunk) -> Outcome:
         """The quick way first; where the sync was there before, or a row fails, a slower one."""
-        way = Way(tested=self._tested, skip=self._skip_next > 0)
+        way = Way(tested=self._tested, skip=self._skip_next > 0, locked=self._locked)
         self._skip_next = max(self._skip_next - 1, 0)
         while True:
             try:
@@ -142,12 +150,12 @@ class Copier:
                 if isinstance(error, _PASSING) or is_lost(conn, error) or not error.sqlstate:
                     raise
                 if isinstance(error, psycopg.errors.UniqueViolation) and not way.skip:
-                    way = Way(tested=way.tested, skip=True)
+                    way = replace(way, skip=True)
                     self._skips = min(2 * self._skips or 1, _SKIPS_AT_MOST)
                     self._skip_next = self._skips
                 elif is_data(error) and not way.tested:
                     self._tested = True
-                    way = Way(tested=True, skip=way.skip)
+                    way = replace(way, tested=True)
                 elif is_data(error):
                     return self._set_apart(conn, chunk, error)
                 else:
@@ -191,7 +199,7 @@ class Copier:
         return sums[0], sums[1], sums[2], sums[3]
 
     def _half(self, conn: Conn, low: Key | None, high: Key) -> tuple[int, int, int, int]:
-        way = Way(tested=True, skip=True)
+        way = Way(tested=True, skip=True, locked=self._locked)
         statement = sql.SQL("WITH {} SELECT d.read, d.written, d.rejected, d.hash::numeric(40, 0) FROM {} d").format(
             self.statement.writing(low, high, way), self.statement.sums(low, high, way)
         )

@@ -26,10 +26,12 @@ class Way:
     ``tested``: NOT NULL and CHECK of the new table are tested row by row, so that their rows become rejects;
     without it the INSERT itself tests them, once, and one bad row fails the range.
     ``skip``: rows that the sync brought already are left alone (ON CONFLICT DO NOTHING).
+    ``locked``: the old rows are locked, where writers do not note what they delete (see ``tombstones``).
     """
 
     tested: bool = False
     skip: bool = False
+    locked: bool = False
 
 
 class CopyStatement:
@@ -63,8 +65,8 @@ class CopyStatement:
     def writing(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
         """``written AS (INSERT .. SELECT of the range .. RETURNING hash)``.
 
-        FOR KEY SHARE keeps a row that is being copied from being deleted or given another key meanwhile
-        (complete in all nine interleavings measured). Rows that the new shape refuses are noted as rejects in the
+        A row that is deleted, given another key or made refused meanwhile is noted by its writer (``tombstones``);
+        ``locked`` keeps it from that instead (FOR SHARE: FOR KEY SHARE would copy a value that is refused by now). Rows that the new shape refuses are noted as rejects in the
         same scan. Of several old rows for one new key the canonical one goes in, else the first: as the sync does.
         """
         if way not in self._parts:
@@ -75,7 +77,9 @@ class CopyStatement:
     def _around(self, way: Way) -> tuple[Composed, Composed]:
         """What stands before and after the range, rendered."""
         mark = sql.SQL("/*range*/")
-        source = sql.SQL("(SELECT s.* FROM {} s WHERE {} FOR KEY SHARE)").format(table(self.old), mark)
+        source = sql.SQL("(SELECT s.* FROM {} s WHERE {}{})").format(
+            table(self.old), mark, raw(" FOR SHARE" if way.locked else "")
+        )
         targets = [name for name, _ in self.mapping.columns]
         text = sql.SQL(
             "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n"

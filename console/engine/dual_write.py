@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.engine import lookup_changes, lookups, refusals, sync, upkeep, way_back
+from console.engine import lookup_changes, lookups, refusals, sync, tombstones, upkeep, way_back
 from console.engine.contract import limits, synced, wait_quiet
 from console.engine.facts import mapping_facts
 from console.engine.locking import run_in_transaction
@@ -10,7 +10,7 @@ from console.engine.session import Session
 from console.engine.sync import Runnable
 from console.journal import runs
 from console.journal.connect import Conn
-from console.plan.model import Changes, Direction, Mapping, TableName, Task
+from console.plan.model import Changes, Direction, Kind, Mapping, TableName, Task
 
 PARTING_QUIET_S = 2.0  # before a reverse sync goes, nobody may have written to the new side for so long
 PARTING_LIMIT_S = 120.0
@@ -42,6 +42,8 @@ def sync_on(session: Session, task: Task) -> None:
                 if not synced(conn, mapping, way, old):
                     for statement in sync.triggers(mapping, way, old, facts):
                         conn.execute(statement)
+                    if way is Direction.FORWARD and _is_copied(session, mapping):
+                        tombstones.begin(conn, mapping)
                     for statement in refusals.always(conn, mapping, way, old):
                         conn.execute(statement)
 
@@ -60,6 +62,10 @@ def sync_on(session: Session, task: Task) -> None:
         session.event("ddl", f"every write is now carried from {arrow}: {paid}", task_id=task.id)
         notes.append(paid)
     runs.task_note(session.conn, session.run_id, task.id, f"triggers on; {'; '.join(notes)}")
+
+
+def _is_copied(session: Session, mapping: Mapping) -> bool:
+    return any(task.kind is Kind.BACKFILL and mapping.id in task.mappings for task in session.plan.tasks)
 
 
 def _watch_lookups(session: Session, task: Task, mapping: Mapping) -> None:
@@ -108,6 +114,7 @@ def sync_off(session: Session, task: Task, *, accept: bool) -> None:
                 lookup_changes.forget(conn, mapping)
                 conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s", (mapping.id,))
                 conn.execute("DELETE FROM pgferry.recheck WHERE mapping = %s", (mapping.id,))
+                tombstones.forget(conn, mapping)
                 conn.execute("DELETE FROM pgferry.lead WHERE mapping = %s", (mapping.id,))
 
         if Direction.FORWARD in task.direction.ways and synced(session.conn, mapping, Direction.FORWARD, old):

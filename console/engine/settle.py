@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, lookup_changes
+from console.engine import derive, lookup_changes, tombstones
 from console.engine.derive import Composed, ands, column, commas, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
@@ -41,7 +41,7 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     Waits (bounded by the operator's patience: any wish stops it) until every transaction that was open when such
     a key was noted has ended. Returns the number of keys carried. Changes in lookups come first.
     """
-    carried = lookup_changes.work_off(session, mapping, facts)
+    carried = lookup_changes.work_off(session, mapping, facts) + tombstones.work_off(session, mapping, facts)[0]
     began, said = time.monotonic(), False
     while rechecks(session.conn, mapping):
         carried += work_off(session, mapping, facts)
@@ -92,6 +92,7 @@ def _carry(
         try:
             with conn.transaction():
                 conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
+                tombstones.alone(conn, mapping)  # a batch may hold a row that is gone since
                 keys = [row[0] for row in find(conn)]
                 if keys:
                     for statement in _lock_and_touch(mapping, facts, keys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, on_demand
+from console.engine import derive, on_demand, tombstones
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -104,6 +104,7 @@ BEGIN
     {next};
   END LOOP;
 {end}  IF NOT pgferry_won THEN
+    {note};
     {delete};
   END IF;
 END"""
@@ -123,6 +124,7 @@ END"""
         ),
         reject=parts.reject(mapping, direction, key, source, reason_state, reason),
         next=parts.next_row(mapping, "pgferry_s"),
+        note=tombstones.note(mapping, argument_key(mapping.new_key)),
         delete=parts.guarded(delete, kept, risky=facts is not None and (facts.new.referenced or facts.new.more_unique)),
     )  # fmt: skip
     return parts.function(

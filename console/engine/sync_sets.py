@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive
+from console.engine import derive, tombstones
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -124,11 +124,13 @@ def _put(mapping: Mapping, facts: MappingFacts | None, names: list[str]) -> Comp
     )
 
 
-def _carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName, touched: Composed) -> Composed:
+def _carry_forward(
+    mapping: Mapping, facts: MappingFacts | None, old: TableName, touched: Composed, *, noting: bool
+) -> Composed:
     """One statement: what no old row stands for goes, what one stands for is put, rejects are noted or leave.
 
     Its parts are told apart by windows and groups, never joined with each other: how many rows they have is unknown
-    when it is planned, and joined as if there were one, thousands take minutes.
+    when it is planned, and joined as if there were one, thousands take minutes. ``noting``: see ``tombstones``.
     """
     names = [name for name, _ in mapping.columns]
     olds = [f"pgferry_old_{i}" for i in range(len(mapping.old_key))]
@@ -145,12 +147,12 @@ def _carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName,
     ), pgferry_lost AS MATERIALIZED (
       SELECT {old_key} AS key, to_jsonb(p.pgferry_source) AS row_data, {state} AS sqlstate, {reason} AS reason
       FROM pgferry_p p WHERE NOT p.pgferry_won
-    ), pgferry_went AS (
-      DELETE FROM {new} n USING (
-        SELECT {u_key} FROM (
-          SELECT {t_key}, false AS held FROM pgferry_t t UNION ALL SELECT {g_key}, true FROM pgferry_good g
-        ) u GROUP BY {u_key} HAVING NOT bool_or(u.held)
-      ) t WHERE {n_is_t}
+    ), pgferry_empty AS MATERIALIZED (
+      SELECT {u_key} FROM (
+        SELECT {t_key}, false AS held FROM pgferry_t t UNION ALL SELECT {g_key}, true FROM pgferry_good g
+      ) u GROUP BY {u_key} HAVING NOT bool_or(u.held)
+    ){dead}, pgferry_went AS (
+      DELETE FROM {new} n USING pgferry_empty t WHERE {n_is_t}
     ), {put}, pgferry_noted AS (
       INSERT INTO pgferry.reject AS r (mapping, direction, key, row_data, sqlstate, reason)
       SELECT {id}, 'forward', l.key, l.row_data, l.sqlstate, l.reason FROM pgferry_lost l
@@ -182,6 +184,7 @@ def _carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName,
         u_key=commas(column("u", n) for n in mapping.new_key),
         t_key=commas(column("t", n) for n in mapping.new_key),
         g_key=commas(column("g", n) for n in mapping.new_key),
+        dead=tombstones.noted_set(mapping, "pgferry_empty") if noting else raw(""),
         n_is_t=_same("n", "t", mapping.new_key),
         put=_put(mapping, facts, names),
         id=sql.Literal(mapping.id),
@@ -192,7 +195,10 @@ def _carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName,
 
 def _forward_work(mapping: Mapping, facts: MappingFacts | None, old: TableName, touched: Composed) -> Composed:
     """Where several old rows may stand for one key, the new rows are locked before the old ones are read."""
-    carry = sql.SQL("EXECUTE {} INTO pgferry_late").format(_text(_carry_forward(mapping, facts, old, touched)))
+    ways = [_text(_carry_forward(mapping, facts, old, touched, noting=noting)) for noting in (True, False)]
+    carry = sql.SQL(
+        "{}IF {} THEN\n      EXECUTE {} INTO pgferry_late;\n    ELSE\n      EXECUTE {} INTO pgferry_late;\n    END IF"
+    ).format(tombstones.before_looking(mapping), tombstones.noting(mapping), *ways)
     if not derive.many_to_one(mapping):
         return carry
     return sql.SQL(

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, lookups, naming, ranges, sync
+from console.engine import derive, lookups, naming, ranges, sync, tombstones
 from console.engine.compare import settle
 from console.engine.contract import limits, synced, truncate
 from console.engine.derive import Composed, ands, column, commas, table
@@ -96,6 +96,8 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
                 conn.execute(statement)
             lookups.drop_triggers(conn, mapping)  # what a change carried now would fill the new table again
         conn.execute(truncate(mapping))
+        if not forward_off:  # it may be copied again
+            tombstones.begin(conn, mapping)
         conn.execute("DELETE FROM pgferry.reject WHERE mapping = %s AND direction = 'reverse'", (mapping.id,))
         if not both:
             for statement in sync.drop_functions(mapping, Direction.REVERSE):

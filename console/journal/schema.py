@@ -133,6 +133,15 @@ CREATE TABLE IF NOT EXISTS pgferry.recheck (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     xid xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
+CREATE TABLE IF NOT EXISTS pgferry.noting (
+    mapping text PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS pgferry.tombstone (
+    mapping text NOT NULL,
+    key jsonb NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
 CREATE TABLE IF NOT EXISTS pgferry.lookup_change (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     mapping text NOT NULL,

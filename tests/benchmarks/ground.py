@@ -11,7 +11,7 @@ from psycopg import sql
 
 from console.demo.server import EmbeddedServer, find_binaries
 from console.demo.setup import prepare
-from console.engine import sync
+from console.engine import sync, tombstones
 from console.engine.facts import mapping_facts
 from console.engine.session import Session, Wishes
 from console.journal import lease, runs, schema
@@ -115,6 +115,8 @@ class Ground:
                 *sync.triggers(mapping, direction, mapping.old),
             ):
                 conn.execute(statement)
+            if direction is Direction.FORWARD:
+                tombstones.begin(conn, mapping)
 
     def indexed(self) -> None:
         """What the plan does after the copy: the other indexes, the foreign key, its validation, statistics."""

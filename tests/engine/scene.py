@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from console.engine import lookups, sync
+from console.engine import lookups, sync, tombstones
 from console.engine.facts import mapping_facts
 from console.engine.runner import carry
 from console.engine.session import Session, Wishes
@@ -132,6 +132,8 @@ def switch_on(conn: Conn, direction: Direction, mapping: Mapping = MAPPING) -> N
                 conn.execute(statement)
     for statement in sync.triggers(mapping, direction, facts.old.name, facts):
         conn.execute(statement)
+    if Direction.FORWARD in direction.ways:
+        tombstones.begin(conn, mapping)
 
 
 def a_run(conninfo: str, plan: Plan) -> int:

@@ -24,7 +24,7 @@ def test_the_copys_statement_is_read_with_the_function_it_calls() -> None:
     assert [(one.ordinal, one.line) for one in statements] == [(1, 1)]
     locks = {lock.object: lock.mode for lock in statements[0].locks}
     assert locks["book_ticker_snapshots_v2"] == locks["pgferry.reject"] == "ROW EXCLUSIVE"
-    assert locks["book_ticker_snapshots"] == "ROW SHARE"
+    assert locks["book_ticker_snapshots"] == "ACCESS SHARE"
     assert "ACCESS EXCLUSIVE" not in locks.values()
 
 
