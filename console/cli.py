@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", "open the console on a plan")
     run.add_argument("--dry-run", action="store_true", help="for reviewers: nothing can be written")
+    run.add_argument("--control", action="store_true", help="take control at once; on PROD else only after T")
     run.add_argument("--offline", action="store_true", help="a dry run without any database")
     screen(run)
 
@@ -407,8 +408,8 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
     match args.command:
         case "run":
             return operate.run_screen(
-                settings, dry_run=args.dry_run or args.offline, offline=args.offline, ascii_only=args.ascii,
-                theme=args.theme,
+                settings, dry_run=args.dry_run or args.offline, offline=args.offline, control=args.control,
+                ascii_only=args.ascii, theme=args.theme,
             )  # fmt: skip
         case "attach":
             return operate.attach_screen(

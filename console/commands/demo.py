@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from console.commands import operate
+from console.commands.console_world import ConsoleWorld
 from console.commands.settings import Settings
 from console.commands.world import JournalWorld, finished
 from console.demo.server import DEMO_SETTINGS, EmbeddedServer, find_binaries
@@ -80,7 +81,7 @@ def _operate(here: Settings, wanted: DemoSettings, plan: Plan, traffic: Traffic 
     if not wanted.headless:
         from console.tui.app import run_console
 
-        code = run_console(JournalWorld(here, plan), ascii_only=wanted.ascii_only, theme=wanted.theme)
+        code = run_console(ConsoleWorld(here, plan), ascii_only=wanted.ascii_only, theme=wanted.theme)
         result = _stop(here, plan, traffic)
         if result is not None:
             say(_traffic_words(result))

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from console.commands.console_world import ConsoleWorld
 from console.commands.settings import Settings
 from console.commands.world import JournalWorld, PaperWorld, finished
 from console.engine.blockers import session_words
@@ -266,7 +267,9 @@ def _answering(world: JournalWorld) -> JournalWorld:
     return world
 
 
-def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: bool | None, theme: str | None) -> int:
+def run_screen(
+    settings: Settings, *, dry_run: bool, offline: bool, control: bool, ascii_only: bool | None, theme: str | None
+) -> int:
     """Open the console on a plan; a dry run writes nothing, and the server sees to it."""
     from console.tui.app import run_console
 
@@ -275,7 +278,12 @@ def run_screen(settings: Settings, *, dry_run: bool, offline: bool, ascii_only: 
     if offline:
         world = PaperWorld(plan, settings.operator)
     else:
-        world = _answering(JournalWorld(settings, plan, control=not dry_run, reviewing=dry_run))
+        made = (
+            JournalWorld(settings, plan, control=False, reviewing=True)
+            if dry_run
+            else ConsoleWorld(settings, plan, asked=control)
+        )
+        world = _answering(made)
     return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
 
 
@@ -300,7 +308,7 @@ def attach_screen(
         raise UsageError(
             "Lines only show a run.", do="Steer it with pgferry pause, resume, speed, rollback; or use a terminal."
         )
-    world = _answering(JournalWorld(settings, plan, control=control, run_id=run_id))
+    world = _answering(ConsoleWorld(settings, plan, may=control, asked=control, run_id=run_id))
     if plain:
         return _watch_lines(world, ascii_only=ascii_only)
     from console.tui.app import run_console

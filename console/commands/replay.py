@@ -109,6 +109,7 @@ class ReplayWorld:
     """A recording behind the console's one seam; nothing can be sent."""
 
     can_control = False
+    offer = ""
     reviewer = ""
 
     def __init__(self, shown: Recording, plan: Plan | None) -> None:
@@ -147,6 +148,10 @@ class ReplayWorld:
     def rollback_preview(self, to: str) -> RollbackPreview:
         """Refused: the run is past."""
         raise Refused("This is a replay: nothing can be rolled back in it.")
+
+    def take_control(self) -> Receipt:
+        """Refused: the run is past."""
+        raise Refused("This is a replay: nothing can be controlled in it.")
 
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Refused: the run is past."""

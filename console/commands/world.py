@@ -77,6 +77,11 @@ class JournalWorld:
         """Whether commands may be sent."""
         return self._control
 
+    @property
+    def offer(self) -> str:
+        """Nothing to take: this world's commands ask nobody."""
+        return ""
+
     def _use(self, work: Callable[[Conn], T]) -> T:
         """Run ``work`` on the one connection, opened anew when it was lost."""
         with self._lock:
@@ -215,6 +220,10 @@ class JournalWorld:
             return rollback.preview(conn, plan, run_id, runs.tasks(conn, run_id), to)
 
         return self._use(make)
+
+    def take_control(self) -> Receipt:
+        """Refused: this world's commands ask nobody."""
+        raise Refused("This console only reads.")
 
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Send a command to the runner, starting one if none runs, and wait for its answer."""
@@ -387,6 +396,7 @@ class PaperWorld:
     """A plan without any database: everything can be read, nothing can be done."""
 
     player = None
+    offer = ""
     can_control = False
 
     def __init__(self, plan: Plan, operator: str) -> None:
@@ -427,6 +437,10 @@ class PaperWorld:
             for t in rollback_order(self._plan, to)
         )
         return RollbackPreview(to, steps, (), (), ("no database: what would be lost is not known",), "", None)
+
+    def take_control(self) -> Receipt:
+        """Always refused."""
+        raise Refused("This is a dry run without a database: nothing can be controlled.")
 
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Always refused."""

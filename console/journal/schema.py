@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from console.errors import ConnectionFailed, Refused
-from console.journal import approval_ddl, history_ddl
+from console.journal import approval_ddl, control_ddl, history_ddl
 from console.journal.connect import Conn
 
 VERSION = 2  # grows with every change of the DDL below; kept as the schema's comment
@@ -326,7 +326,7 @@ def _complete(conn: Conn) -> bool:
     return all(conn.execute(f"SELECT 1 {_TABLE}", (name,)).fetchone() for name in _NEWEST)
 
 
-_NEWEST = ("plan_version", "latency", "history")
+_NEWEST = ("plan_version", "latency", "history", "control")
 
 
 # From the catalogue, which every role may read, not by name, which needs USAGE on the schema.
@@ -355,6 +355,7 @@ def install(conn: Conn) -> None:
             conn.execute(approval_ddl.TABLES)
             conn.execute(approval_ddl.FUNCTIONS)
             conn.execute(history_ddl.TABLES)
+            conn.execute(control_ddl.TABLE)
             conn.execute(history_ddl.FUNCTIONS)
             conn.execute(f"COMMENT ON SCHEMA pgferry IS 'journal of pgferry, version {VERSION}'")
     except psycopg.errors.InsufficientPrivilege as error:

@@ -47,6 +47,7 @@ class Actions:
             "step_back": lambda: self._play(lambda player: player.jump(-1)),
             "step_on": lambda: self._play(lambda player: player.jump(1)),
             "confirm": self._confirm,
+            "control": self._take_control,
             "cancel": self._cancel,
             "end": self._end,
             "rollback": self._rollback,
@@ -168,6 +169,8 @@ class Actions:
             self.say("This is a replay: nothing can be started or changed in it.")
         elif facts.dry_run:
             self.say("Dry run: nothing can be written, so nothing is started or changed from here.")
+        elif facts.offer:
+            self.say(f"Nothing was sent: {facts.offer}.")
         elif not facts.can_control:
             self.say("This console only reads; the operator with control can do that.")
         elif facts.state is None:
@@ -297,6 +300,28 @@ class Actions:
             self._shell.ask(questions.gate(task, words, yes))
         else:
             self.say("Nothing waits for a person now.")
+
+    def _take_control(self) -> None:
+        shell = self._shell
+        facts = shell.facts
+        if facts.can_control:
+            self.say("This console has control.", "ok")
+        elif not facts.offer:
+            self.say("Control cannot be taken from here: this console only reads.")
+        else:
+            shell.ask(questions.take_control(facts, self._take))
+
+    def _take(self) -> None:
+        shell = self._shell
+
+        def then(outcome: Outcome) -> None:
+            receipt = outcome.value
+            taken = isinstance(receipt, Receipt)
+            self.say(receipt.text if isinstance(receipt, Receipt) else outcome.error, "ok" if taken else "bad")
+            if taken:
+                shell.facts = replace(shell.facts, can_control=True, offer="")
+
+        shell.commands.ask(shell.world.take_control, then)
 
     def _in_the_way(self, verb: str) -> Session | None:
         """The session under the cursor of Activity, if it may be signalled; else the operator is told why not."""

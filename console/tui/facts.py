@@ -31,6 +31,7 @@ class Facts:
     previews: Mapping[str, TaskPreview | Missing] = field(default_factory=dict)
     rollbacks: Mapping[str, RollbackPreview | Missing] = field(default_factory=dict)
     docs: tuple[Doc, ...] | Missing = ()
+    offer: str = ""  # who has control and how to take it, where this console may
     replay: str = ""  # where a replay stands; empty where the run is now
 
     def task(self, task_id: str) -> TaskState | None:

@@ -117,6 +117,7 @@ KEYS: tuple[Key, ...] = (
     Key("steps", "", ", .", "steps", "", replay="steps"),
     Key("step_back", "comma", ",", "", "in a replay: to where the last step began, ended or failed"),
     Key("step_on", "full_stop", ".", "", "in a replay: to where the next one does"),
+    Key("control", "T", "T", "control", "take control of the run, from whoever has it (asks; it is in the log)"),
     Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True),
     Key(
         "cancel",

@@ -52,6 +52,13 @@ class World(Protocol):
         """False for a reviewer's or an attached, read-only console."""
 
     @property
+    def offer(self) -> str:
+        """Who has control and how to take it; empty where this console has it or can never have it."""
+
+    def take_control(self) -> Receipt:
+        """Take control of the run, from whoever has it. Refused where that cannot be."""
+
+    @property
     def player(self) -> Player | None:
         """The clock, where a past run is shown; None where the run is now."""
 

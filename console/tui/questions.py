@@ -48,6 +48,18 @@ def _nothing() -> None:
     return None
 
 
+def take_control(facts: Facts, act: Act) -> Question:
+    """Take control of the run; names the place, and who has it now."""
+    state = facts.state
+    where = f"{state.target.environment}, database {state.target.database}" if state else "this database"
+    run = f"run {state.run_id}" if state and state.run_id else "the run that you start"
+    return Question(
+        f"Take control of {run}?",
+        (f"{where}. Keys of this console then change it.", plain(facts.offer)),
+        (Option("y", "yes, this console commands from now on", act), Option(NO[0], NO[1], _nothing)),
+    )
+
+
 def start(facts: Facts, task: TaskState, send: Callable[[str], None]) -> Question:
     """How far to go: this task, this phase, the end. ``send`` gets the chosen point."""
     state = facts.state

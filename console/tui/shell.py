@@ -73,6 +73,7 @@ class Shell(App[int], inherit_bindings=False):
             can_control=world.can_control and not dry_run,
             dry_run=dry_run,
             glyphs=ASCII if terminal.ascii_only else UNICODE,
+            offer=world.offer,
             replay=world.player.words() if world.player else "",
         )
         self.tasks = TasksView()
@@ -195,6 +196,7 @@ class Shell(App[int], inherit_bindings=False):
         label = self.view.label(facts)
         if facts.dry_run and not label:
             label = "dry run: nothing can be written"
+        label = label or facts.offer
         return frame.notice_line(facts.glyphs, width, notice, label)
 
     def on_canvas_resized(self) -> None:
@@ -209,7 +211,10 @@ class Shell(App[int], inherit_bindings=False):
         self.feed.taken()
         player = self.world.player
         replaying = player.words() if player else ""
-        self.facts = replace(self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying)
+        self.facts = replace(
+            self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying, offer=self.world.offer,
+            can_control=self.world.can_control and not self.facts.dry_run,
+        )  # fmt: skip
         for view in self.views.values():
             view.settle(self.facts)
         self.want_preview()

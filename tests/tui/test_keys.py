@@ -260,3 +260,22 @@ async def test_preview_says_who_approved(state: RunState, words: str) -> None:
     text = "\n".join(line.plain for line in app.lines(80, 24))
     assert words in text
     assert f"{a_plan().sha256[:4]} {a_plan().sha256[4:8]}" in text
+
+
+async def test_control_is_taken_with_a_question_and_nothing_is_sent_before() -> None:
+    world = CannedWorld(can_control=False, offer="dba-2@bastion has control since 23:41; T takes it over")
+    app = await after(world, "space")
+    assert app.notice[0].startswith("Nothing was sent: dba-2@bastion has control")
+    assert world.sent == []
+    app = await after(world, "T", "escape", "space")
+    assert (world.taken, world.sent) == (0, [])
+    app = await after(world, "T", "y", "space")
+    assert world.taken == 1
+    assert [verb for verb, _ in world.sent] == [Verb.PAUSE]
+    app = await after(world, "T")
+    assert app.notice[0] == "This console has control."
+
+
+async def test_where_control_cannot_be_taken_the_key_says_so() -> None:
+    app = await after(CannedWorld(can_control=False), "T")
+    assert app.notice[0].startswith("Control cannot be taken from here")

@@ -28,6 +28,8 @@ class CannedWorld:
     current: RunState = field(default_factory=a_run_state)
     can_control: bool = True
     player: Player | None = None
+    offer: str = ""
+    taken: int = 0
     plan: Plan | None = field(default_factory=a_plan)
     rollback: str = "safe"
     gone: bool = False  # the server does not answer
@@ -47,6 +49,11 @@ class CannedWorld:
         """The run changes."""
         self.current = state
         self.changed.set()
+
+    def take_control(self) -> Receipt:
+        self.taken += 1
+        self.can_control, self.offer = True, ""
+        return Receipt(True, "control taken")
 
     def state(self) -> RunState:
         if self.gone:
