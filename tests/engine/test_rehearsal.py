@@ -223,3 +223,12 @@ def test_roles_that_the_plan_only_names_are_made(scratch: Scratch, tmp_path: Pat
         conn.execute("DROP OWNED BY rehearsal_reader; DROP ROLE rehearsal_reader")
     # the first GRANT makes an owner's implicit rights explicit, which REVOKE does not take back
     assert task.outcome in (Outcome.PASSED, Outcome.DIFFERS)
+
+
+def test_a_statement_that_nobody_understands_is_rehearsed_before_anybody_accepts_it(
+    scratch: Scratch, tmp_path: Path
+) -> None:
+    block = "DO $$ BEGIN EXECUTE 'ALTER TABLE things ADD COLUMN seen text'; END $$;\n"
+    task = rehearsed(scratch, a_plan(tmp_path, {"A": (block, "ALTER TABLE things DROP COLUMN seen;\n")}))["A"]
+    assert task.outcome is Outcome.PASSED, task.why
+    assert ("things", "ACCESS EXCLUSIVE") in statement(task, "DO").locks
