@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import postgast
 from postgast import pg_query_pb2 as pb
+from postgast import plpgsql as native
 
 _LONGEST_CHAIN = 10_000  # tokens between two commas; the parser's stack of 8 MB ends at about 50,000
 _BORDER = re.compile("[,;]")
+_ONE_BRACE_TOO_MANY = re.compile(r"(?<=[,\[])\{\}\}(?=[,\]])")
 
 
 class TooDeep(ValueError):
@@ -37,4 +40,17 @@ def parse_plpgsql(definition: str, body: str) -> Any:
     """The tree of a routine or DO block in PL/pgSQL; ``body`` is its body alone. Raises as ``parse`` does."""
     _guard(definition)
     _guard(body)
-    return postgast.parse_plpgsql(definition)
+    try:
+        return postgast.parse_plpgsql(definition)
+    except json.JSONDecodeError:
+        return _repaired(definition)
+
+
+def _repaired(definition: str) -> Any:
+    """The tree where libpg_query writes broken JSON: a brace too many for each TG_ variable of a trigger's function."""
+    result = native.lib.pg_query_parse_plpgsql(definition.encode())
+    try:
+        native.check_error(result)
+        return json.loads(_ONE_BRACE_TOO_MANY.sub("{}", result.plpgsql_funcs.decode()))
+    finally:
+        native.lib.pg_query_free_plpgsql_parse_result(result)

@@ -203,3 +203,10 @@ def test_a_column_is_added_first_and_its_constraints_after_it() -> None:
     assert _one(sql, "CHECK-NOT-VALID").startswith("ALTER TABLE t ADD COLUMN n int DEFAULT 1;\n")
     keyed = _one("ALTER TABLE t ADD COLUMN n serial PRIMARY KEY", "UNIQUE-BUILDS-INDEX")
     assert keyed.startswith("ALTER TABLE t ADD COLUMN n integer;\nfill n of the rows that are there in batches; then\n")
+
+
+def test_the_body_of_a_trigger_function_is_read() -> None:
+    body = "BEGIN IF TG_OP = 'DELETE' THEN DELETE FROM other WHERE id = OLD.id; END IF; RETURN NEW; END"
+    made = f"CREATE FUNCTION carried() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$;"
+    assert codes(made + "SELECT carried();") == []
+    assert "other" in {lock.object for lock in read_file(made + "SELECT carried();")[1].locks}
