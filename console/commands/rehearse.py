@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from console.commands.migrations import pending
 from console.commands.operate import out, the_plan
 from console.commands.settings import Settings, state_folder
-from console.errors import FerryError, Refused
+from console.errors import FerryError, Refused, UsageError
 from console.headless.rehearsal_report import check_form, write_report
 from console.headless.rehearsal_text import rehearsal_text
 from console.headless.words import safe
@@ -47,7 +48,11 @@ def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
         check_form(file)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    record = _on_target(settings, plan, asked) if asked.on_target else rehearse(plan, asked.wanted, say)
+    subject = _subject(settings, plan, asked)
+    if not subject.tasks:
+        out("Every migration is applied: there is nothing to rehearse.")
+        return 0
+    record = _on_target(settings, subject, asked) if asked.on_target else rehearse(subject, asked.wanted, say)
     for file in _files(plan, asked):
         try:
             rehearsed.write(record, file)
@@ -68,7 +73,7 @@ def rehearse_plan(settings: Settings, asked: RehearseSettings) -> int:
                 do="Name another place with --report FILE.",
             ) from None
         say(f"report written to {file}")
-    out(rehearsed.to_json(record).rstrip("\n") if asked.output == "json" else rehearsal_text(record, plan))
+    out(rehearsed.to_json(record).rstrip("\n") if asked.output == "json" else rehearsal_text(record, subject))
     if asked.on_target:
         return int(not record.ok)
     return exit_code(record, asked.wanted.only)
@@ -94,6 +99,25 @@ def _on_target(settings: Settings, plan: Plan, asked: RehearseSettings) -> Rehea
                 do="Type its name when asked, say --yes, or name the place in PGFERRY_ENV.",
             )
     return measure(plan, wanted, say)
+
+
+def _subject(settings: Settings, plan: Plan, asked: RehearseSettings) -> Plan:
+    """What is carried out: of a directory of migrations, what is pending on the target, if one is read.
+
+    Its tool's own table is neither read nor written meanwhile. Raises UsageError, Refused.
+    """
+    if not plan.layout:
+        return plan
+    if asked.on_target or asked.wanted.from_target:
+        with target.reader(settings.dsn if asked.on_target else asked.wanted.conninfo) as conn:
+            left = pending(conn, plan)
+        for note in left.notes[len(plan.notes) :]:
+            say(note)
+        only = asked.wanted.only
+        if only in {task.id for task in plan.tasks} - {task.id for task in left.tasks}:
+            raise UsageError(f"{only} is applied already.", do="Name a pending one, or rehearse without --dsn.")
+        plan = left
+    return replace(plan, layout="")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -370,3 +370,13 @@ def test_a_migration_that_stopped_half_way_is_not_left_so(database: str, tmp_pat
     pgferry(database, tmp_path, "apply", code=1)
     put(tmp_path, {"1_a.sql": USERS})
     assert "The plan changed since run 1 began" in pgferry(database, tmp_path, "apply", code=4)
+
+
+def test_a_rehearsal_against_a_database_carries_what_is_pending_there(database: str, tmp_path: Path) -> None:
+    plan = load_plan(put(tmp_path, DIRECTORIES["flyway"]))
+    with connect(database) as conn:
+        as_left_by_its_tool(conn, "flyway", plan)
+    said = pgferry(database, tmp_path, "rehearse", "--data", "made", "--format", "json")
+    assert "flyway_schema_history: 1 of 3" in said
+    assert "1/2 V1.9" in said
+    assert "2/2 V1.10" in said

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.cli import main
@@ -21,7 +21,7 @@ from console.plan.formats.flyway import checksum, version_key
 from console.plan.layouts import LAYOUTS as NAMES
 from console.plan.load import load_plan
 from console.plan.model import Plan, Task
-from tests.unit.migration_files import DIRECTORIES, INDEX, SQITCH_PLAN, USERS, put
+from tests.unit.migration_files import DIRECTORIES, INDEX, POSTS, SQITCH_PLAN, USERS, put
 
 
 def plan_of(tmp_path: Path, files: dict[str, str], layout: str = "") -> Plan:
@@ -302,6 +302,7 @@ def test_ids_can_be_named_on_a_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", NAMES)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(text=st.text(alphabet="-+ \n;'$\\gooseUpDnmigrat:wxBEGIN()éV_", max_size=80))
 def test_no_text_makes_the_reader_fail_otherwise_than_by_an_error_of_the_plan(
     tmp_path_factory: pytest.TempPathFactory, layout: str, text: str
@@ -331,3 +332,21 @@ def test_lint_reads_a_directory_of_migrations(tmp_path: Path, capsys: pytest.Cap
     assert [one["kind"] for one in found].count("DROP TABLE") == 0, "only the way forward"
     hazards = {hazard["code"] for one in found for hazard in one["hazards"] if "11_bad" in one["file"]}
     assert "NOT-IN-TRANSACTION" in hazards
+
+
+@pytest.mark.parametrize("layout", ["flyway", "golang-migrate", "diesel", "prisma", "sqitch", "plain"])
+def test_new_down_writes_the_way_back_where_its_tool_looks(tmp_path: Path, layout: str) -> None:
+    files = {n: t for n, t in DIRECTORIES[layout].items() if not re.search(r"^U|down|undo|revert", n)}
+    root = put(tmp_path, files)
+    assert all(task.irreversible for task in load_plan(root).tasks)
+    for task in load_plan(root).tasks:
+        assert task.file is not None
+        assert main(["new-down", str(root / task.file.path)]) == 0
+    assert not any(task.irreversible for task in load_plan(root).tasks)
+
+
+def test_new_down_prints_what_belongs_below_a_mark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = put(tmp_path, {"1_x.sql": f"-- +goose Up\n{POSTS}"})
+    assert main(["new-down", str(root / "1_x.sql")]) == 0
+    assert "DROP TABLE posts" in capsys.readouterr().out
+    assert [path.name for path in root.iterdir()] == ["1_x.sql"]

@@ -24,7 +24,8 @@ class Flyway:
         """What is applied: versions that were not undone, those under a baseline, repeatable ones that are unchanged."""
         history = _history(conn, table)
         failed = next((row for row in history.values() if not row[4]), None)
-        below = max((version_key(row[0]) for row in history.values() if row[2].endswith("BASELINE")), default=None)
+        baselines = (_version(row[0]) for row in history.values() if row[2].endswith("BASELINE"))
+        below = max((version for version in baselines if isinstance(version, tuple)), default=None)
         applied: dict[str, str] = {}
         changed: list[str] = []
         for task in plan.tasks:
@@ -77,7 +78,15 @@ class Flyway:
 
 
 def _key(origin: Origin) -> Key:
-    return version_key(origin.version) if origin.version else origin.name
+    return _version(origin.version) if origin.version else origin.name
+
+
+def _version(text: str) -> Key:
+    """What versions are compared by; what is none in the table matches nothing of the plan."""
+    try:
+        return version_key(text)
+    except ValueError:
+        return f"no version: {text}"
 
 
 def _history(conn: Conn, table: TableName) -> dict[Key, tuple[Any, ...]]:
@@ -87,7 +96,7 @@ def _history(conn: Conn, table: TableName) -> dict[Key, tuple[Any, ...]]:
     for row in rows(conn, query, table):
         if row[2] in _NO_MIGRATIONS:
             continue
-        key: Key = version_key(row[0]) if row[0] else row[1]
+        key: Key = _version(row[0]) if row[0] else row[1]
         if row[2].startswith("UNDO") and row[4]:
             standing.pop(key, None)
         else:

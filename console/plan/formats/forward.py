@@ -1,7 +1,8 @@
-"""The way forward of what ``lint`` is given: the migrations of a directory, or the marked part of a single file."""
+"""Single files as their tool sees them: the way forward of what ``lint`` is given, and where the way back stands."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,3 +24,17 @@ def forward_part(path: str, text: str) -> SourceFile:
     """A single file; of one that holds both ways under the marks of dbmate or goose, the way forward."""
     source = SourceFile(path, text, "")
     return dbmate.forward(source) or goose.forward(source) or source
+
+
+def way_back_of(path: Path) -> Path:
+    """Where the way back of a file stands, by the names of its tool."""
+    name = path.name
+    if name in ("up.sql", "migration.sql"):
+        return path.with_name("down.sql")
+    if name.endswith(".up.sql"):
+        return path.with_name(name.removesuffix(".up.sql") + ".down.sql")
+    if re.match(r"V\d+([._]\d+)*__", name):
+        return path.with_name("U" + name[1:])
+    if path.parent.name == "deploy" and (path.parent.parent / "sqitch.plan").is_file():
+        return path.parent.parent / "revert" / name
+    return path.with_name(f"{path.stem}.down.sql")
