@@ -6,7 +6,7 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pb
 
-from console.sql.nodes import enum_words, inner, option, which
+from console.sql.nodes import enum_words, inner, option, option_true, which
 
 UNKNOWN = "unknown"
 
@@ -118,6 +118,13 @@ _NEVER_IN_TRANSACTION = frozenset(
     }
 )
 
+# ALTER SUBSCRIPTION that does not refresh what is subscribed to.
+_QUIET_SUBSCRIPTION = frozenset(
+    {pb.ALTER_SUBSCRIPTION_OPTIONS, pb.ALTER_SUBSCRIPTION_CONNECTION, pb.ALTER_SUBSCRIPTION_ENABLED}
+    | {pb.ALTER_SUBSCRIPTION_SKIP}
+)
+_SLOT_OPTIONS = frozenset({"failover", "two_phase"})
+
 
 def kind_of(node: Any) -> str:
     """The command tag of a parsed statement; ``unknown`` for a statement this module has no name for."""
@@ -180,8 +187,15 @@ def transactional(node: Any) -> bool:
             return bool(stmt.HasField("relation"))
         case "alter_table_stmt":
             return not any(_detaches_concurrently(inner(cmd)) for cmd in stmt.cmds)
-        case "create_subscription_stmt" | "drop_subscription_stmt" | "alter_subscription_stmt":
-            return False  # unless made without a slot; alone is always right
+        case "create_subscription_stmt":
+            off = {inner(o).defname for o in stmt.options if not option_true(inner(o))}
+            return bool(off & {"connect", "create_slot"})
+        case "drop_subscription_stmt":
+            return False  # unless its slot was taken away before; alone is always right
+        case "alter_subscription_stmt":
+            return stmt.kind in _QUIET_SUBSCRIPTION and not any(inner(o).defname in _SLOT_OPTIONS for o in stmt.options)
+        case "transaction_stmt":
+            return stmt.kind not in (pb.TRANS_STMT_COMMIT_PREPARED, pb.TRANS_STMT_ROLLBACK_PREPARED)
         case "discard_stmt":
             return bool(stmt.target != pb.DISCARD_ALL)
         case "alter_database_stmt":

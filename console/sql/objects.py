@@ -108,6 +108,7 @@ def reindex(facts: Facts, stmt: Any) -> None:
             facts.lock(table or f"table of index {name}", SHARE_UPDATE if gentle else SHARE, _basis(table))
         else:
             facts.table(name, SHARE_UPDATE if gentle else SHARE)
+            facts.transactional = name not in facts.known.partitioned
             if not gentle:
                 facts.lock(f"indexes of {name}", ACCESS_EXCLUSIVE)
     if not gentle and not facts.is_new(name):
@@ -254,6 +255,7 @@ def cluster(facts: Facts, stmt: Any) -> None:
     else:
         name = relation(stmt.relation)
         facts.table(name, ACCESS_EXCLUSIVE)
+        facts.transactional = name not in facts.known.partitioned
     if not facts.is_new(name):
         facts.warn(
             "CLUSTER",

@@ -13,31 +13,95 @@ from postgast import pg_query_pb2 as pb
 from console.sql.facts import Facts
 from console.sql.grammar import parse, parse_plpgsql
 from console.sql.locks import LEVEL, ROW_EXCLUSIVE
-from console.sql.nodes import inner, plain_name, strings, which
+from console.sql.nodes import inner, plain_name, quoted, strings, which
 
 Reader = Callable[[Facts, Any], None]
 
 _ASSIGNMENT = re.compile(r"\s*[\w.\"\[\]]+\s*:?=")
 _EXPRESSION_MODE = 2
-_DYNAMIC = "PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors"
+_DYNAMIC_MODE = -1
+_DYNAMIC = ("PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors")
+_PLACE = re.compile(r"%(?:(\d+)\$)?([sIL%])")
 
 
 def _expressions(tree: Any) -> Iterator[tuple[str, int]]:
-    """Every piece of SQL in a PL/pgSQL body with its parse mode; a dynamic one as an empty text."""
+    """Every piece of SQL in a PL/pgSQL body with its parse mode; what EXECUTE runs has a mode of its own."""
     stack = [tree]
     while stack:
         current = stack.pop()
         if isinstance(current, list):
             stack.extend(reversed(current))
         elif isinstance(current, dict):
-            if any(key in current for key in _DYNAMIC) or "dynquery" in current:
-                yield "", 0
+            for query in _dynamic(current):
+                yield query, _DYNAMIC_MODE
             if "PLpgSQL_stmt_commit" in current or "PLpgSQL_stmt_rollback" in current:
                 yield "COMMIT", 0
             if "query" in current and "parseMode" in current:
                 yield str(current["query"]), int(current["parseMode"])
             else:
                 stack.extend(reversed(current.values()))
+
+
+def _dynamic(part: dict[str, Any]) -> Iterator[str]:
+    """The expressions whose text this part of a body runs."""
+    found = [part[name].get("query") for name in _DYNAMIC if name in part] + [part.get("dynquery")]
+    for query in found:
+        if query is not None:
+            yield str(query["PLpgSQL_expr"]["query"])
+
+
+def constant_text(node: Any) -> str | None:
+    """The text of an expression of constants: literals, ``||``, quote_ident and format(); None for any other."""
+    value = inner(node)
+    if isinstance(value, pb.TypeCast):
+        return constant_text(value.arg)
+    if isinstance(value, pb.A_Const):
+        if value.HasField("ival"):
+            return str(value.ival.ival)
+        return str(value.sval.sval) if value.HasField("sval") else None
+    if isinstance(value, pb.A_Expr) and strings(value.name) == ["||"]:
+        left, right = constant_text(value.lexpr), constant_text(value.rexpr)
+        return None if left is None or right is None else left + right
+    if not isinstance(value, pb.FuncCall):
+        return None
+    texts = [constant_text(arg) for arg in value.args]
+    known = [text for text in texts if text is not None]
+    if len(known) < len(texts) or not known or value.func_variadic:
+        return None
+    name = plain_name(strings(value.funcname))
+    if name == "quote_ident":
+        return quoted(known[0])
+    return _formatted(*known) if name == "format" else None
+
+
+def _formatted(form: str, *values: str) -> str | None:
+    """format() with constant arguments; None where a place has a width or no value."""
+    used = 0
+
+    def place(match: re.Match[str]) -> str:
+        nonlocal used
+        if match.group(2) == "%":
+            return "%"
+        used = int(match.group(1)) if match.group(1) else used + 1
+        value = values[used - 1] if 0 < used <= len(values) else "\x00"
+        return quoted(value) if match.group(2) == "I" else _literal(value) if match.group(2) == "L" else value
+
+    text = _PLACE.sub(place, form)
+    return None if "\x00" in text or re.search(r"%(?!(?:\d+\$)?[sIL%])", form.replace("%%", "")) else text
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _execute(facts: Facts, expression: str, read: Reader) -> None:
+    """EXECUTE: a constant text is read; any other is unknown until it is rehearsed."""
+    (raw,) = parse(f"SELECT {expression}")
+    text = constant_text(inner(raw.stmt.select_stmt.target_list[0]).val)
+    if text is None:
+        facts.give_up("it runs SQL that it puts together (EXECUTE)")
+    else:
+        _body(facts, text, 0, read)
 
 
 def _body(facts: Facts, sql: str, mode: int, read: Reader) -> None:
@@ -55,10 +119,10 @@ def _body(facts: Facts, sql: str, mode: int, read: Reader) -> None:
 
 def _plpgsql(facts: Facts, definition: str, body: str, read: Reader) -> None:
     for sql, mode in _expressions(parse_plpgsql(definition, body)):
-        if sql:
-            _body(facts, sql, mode, read)
+        if mode == _DYNAMIC_MODE:
+            _execute(facts, sql, read)
         else:
-            facts.give_up("it runs SQL that it puts together (EXECUTE)")
+            _body(facts, sql, mode, read)
 
 
 def _option(options: Any, name: str) -> Any:

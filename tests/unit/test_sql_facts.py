@@ -142,6 +142,31 @@ def test_the_words_of_who_waits() -> None:
     assert read_file("VACUUM t")[0].blocks == "other schema changes wait"
 
 
+@pytest.mark.parametrize(("body", "table"), [
+    ("EXECUTE 'LOCK TABLE a';", "a"), ("EXECUTE 'LOCK TABLE ' || quote_ident('B');", "B"),
+    ("EXECUTE format('LOCK TABLE %I.%I', 's', 'a');", "s.a"), ("EXECUTE format('LOCK TABLE %2$s -- %1$L', 'it''s', 'a');", "a"),
+    ("FOR r IN EXECUTE 'SELECT 1 FROM a FOR UPDATE' LOOP NULL; END LOOP;", "a"), ("PERFORM 1 FROM a;", "a"),
+    ("IF EXISTS (SELECT 1 FROM a) THEN NULL; END IF;", "a"), ("r := (SELECT 1 FROM a LIMIT 1);", "a"),
+    ("BEGIN DROP TABLE a; EXCEPTION WHEN OTHERS THEN NULL; END;", "a"), ("EXECUTE 'TRUNCATE a' USING r;", "a"),
+    ("WHILE false LOOP INSERT INTO a VALUES (1); END LOOP;", "a"), ("RAISE NOTICE '%', (SELECT 1 FROM a);", "a"),
+])  # fmt: skip
+def test_a_block_is_read_for_the_statements_inside(body: str, table: str) -> None:
+    (block,) = read_file(f"DO $$ DECLARE r record; BEGIN {body} END $$")
+    assert table in [lock.object for lock in block.locks]
+    assert "?" not in [lock.object for lock in block.locks]
+
+
+@pytest.mark.parametrize("body", [
+    "EXECUTE 'LOCK TABLE ' || r;", "EXECUTE format('LOCK TABLE %I', r);", "EXECUTE format('LOCK TABLE %-9I', 'a');",
+    "EXECUTE format('LOCK TABLE %I %I', 'a');", "EXECUTE lower('LOCK TABLE A');", "EXECUTE 'SELEKT';", "EXECUTE r;",
+    "FOR r IN EXECUTE r LOOP NULL; END LOOP;", "CALL unread();", "EXECUTE format(VARIADIC ARRAY['LOCK TABLE a']);",
+])  # fmt: skip
+def test_what_a_block_puts_together_is_unknown(body: str) -> None:
+    (block,) = read_file(f"DO $$ DECLARE r record; BEGIN {body} END $$")
+    assert (block.rewrite, block.scan) == (None, None)
+    assert ("?", "ACCESS EXCLUSIVE", "assumed") in [(x.object, x.mode, x.basis) for x in block.locks]
+
+
 def test_a_hazard_is_accepted_by_a_comment_directly_above_with_a_reason() -> None:
     assert read_file("-- pgferry: allow TRUNCATE it is a cache\nTRUNCATE t;")[0].hazards == ()
     assert read_file("-- pgferry: allow TRUNCATE\nTRUNCATE t;")[0].hazards
