@@ -78,7 +78,7 @@ def facts(conn: Conn) -> Facts:
 
 
 def dump(conninfo: str, found: Facts) -> str:
-    """The target's schema as pg_dump writes it. Raises FerryError, PermissionError where the role may not lock its tables."""
+    """The target's schema as pg_dump writes it. Raises FerryError, ConnectionFailed where the role may not lock its tables."""
     program = _pg_dump(found.major)
     bare, environment = outside_arguments(conninfo)
     command = [str(program.program("pg_dump")), "--schema-only", "--exclude-schema=pgferry", "--no-subscriptions"]
@@ -88,7 +88,12 @@ def dump(conninfo: str, found: Facts) -> str:
         return done.stdout
     words = plain(done.stderr.strip().splitlines()[0] if done.stderr.strip() else "no word").removeprefix("pg_dump: ")
     if "permission denied" in done.stderr:
-        raise PermissionError(words)
+        raise ConnectionFailed(
+            f"This role may not have the target's schema dumped: {words.removeprefix('error: ').rstrip('.')}.",
+            state="Nothing was rehearsed.",
+            do="pg_dump locks each table, for which it needs SELECT on it (or pg_read_all_data, from 14 on); else rehearse"
+            " from the plan's baseline, without --dsn.",
+        )
     raise FerryError(
         f"pg_dump {program.version} could not read the target's schema: {words}.",
         state="Nothing was rehearsed.",

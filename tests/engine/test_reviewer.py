@@ -22,7 +22,7 @@ from console.tui.shell import Shell
 from console.tui.terminal import Terminal
 from tests.engine.test_approval import ONE
 from tests.engine.test_cli import home as home
-from tests.engine.test_cli import objects, said
+from tests.engine.test_cli import last, objects, said
 from tests.engine.test_cli import runners as runners
 from tests.engine.tiny import tiny_plan
 from tests.tui.world import settled
@@ -153,3 +153,25 @@ def test_a_rehearsal_is_reported(tmp_path: Path, plan: Path, capsys: pytest.Capt
     assert code == 2
     code, out, _ = said(capsys, "plan", "--plan", str(plan), "--format", "markdown")
     assert "1 differs" in out
+
+
+def test_a_rehearsal_from_the_database_needs_select(
+    reviewer: str, database: str, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pg_dump locks what it dumps: that is said, with what to grant; with SELECT the reviewer rehearses it too."""
+    (plan / "003_fill.down.sql").write_text("ALTER TABLE wanted DROP COLUMN j;\n")
+    on = ("rehearse", "--plan", str(plan), "--dsn", reviewer, "--data", "made", "--task", "A2")
+    code, _, err = said(capsys, *on)
+    assert code == 3
+    assert "permission denied" in last(err)
+    assert "SELECT" in last(err)
+    role = sql.Identifier(str(conninfo_to_dict(reviewer)["user"]))
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
+        conn.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(role))
+    before = objects(database)
+    code, _, err = said(capsys, *on)
+    assert code == 0, err
+    assert objects(database) == before
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP OWNED BY {}").format(role))
