@@ -9,6 +9,8 @@ import psycopg
 
 from console.engine import half_done
 from console.engine.alone import run_alone
+from console.engine.derive import raw
+from console.engine.files import sets_session
 from console.engine.half_done import HalfDone
 from console.engine.locking import Limits, Tally, run_in_transaction
 from console.engine.session import LOST, Session, retry_lost
@@ -40,6 +42,7 @@ def run_pieces(
     """
     groups = _groups(pieces)
     with_last = bool(groups) and groups[-1][0].transactional
+    settled = False
     for group in groups:
         session.wishes.check()
         losses = 0
@@ -49,6 +52,9 @@ def run_pieces(
             if not left:
                 break
             try:
+                if not settled:
+                    _set_again(session, pieces, done, left[0].ordinal)
+                    settled = True
                 if left[0].transactional:
                     last = closing if with_last and group is groups[-1] else None
                     _run_group(session, place, left, limits, partial=partial, closing=last)
@@ -60,6 +66,7 @@ def run_pieces(
                 if not session.lost(error):
                     raise
                 session.connected_again(place.task_id)
+                settled = False
                 losses += 1
                 if losses == LOSSES:
                     _refuse_more_losses(session, place, left)
@@ -69,6 +76,13 @@ def run_pieces(
 
 def _close(session: Session, place: Place, limits: Limits, closing: Closing) -> None:
     run_in_transaction(session, place.task_id, "note the migration", limits, lambda conn: closing(conn, False))
+
+
+def _set_again(session: Session, pieces: tuple[Piece, ...], done: dict[int, str], before: int) -> None:
+    """What the file's statements before this one set for the session is set again: theirs may have been another one."""
+    for piece in pieces:
+        if piece.ordinal < before and done.get(piece.ordinal) == "done" and sets_session(piece):
+            session.conn.execute(raw(piece.sql))
 
 
 def _refuse_more_losses(session: Session, place: Place, pieces: list[Piece]) -> None:

@@ -24,3 +24,8 @@ def statements(file: SourceFile, *, server_major: int = 18, second_reader: bool 
     return read_file(
         file.text, file.path, server_major=server_major, transactions=file.transactions, second_reader=second_reader
     )
+
+
+def sets_session(piece: Piece) -> bool:
+    """Whether the statement may change settings that outlast its transaction: search_path, role, timeouts."""
+    return piece.kind in ("SET", "RESET", "DISCARD") or "set_config" in piece.sql.lower()

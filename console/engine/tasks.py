@@ -11,7 +11,7 @@ from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
 from console.engine.ddl import run_pieces
-from console.engine.files import pieces
+from console.engine.files import pieces, sets_session
 from console.engine.half_done import HalfDone, half_done
 from console.engine.ledgers.standing import writer
 from console.engine.session import Session, retry_lost
@@ -67,7 +67,11 @@ def _run_file(
         refuse_unknown((task,))
     found = pieces(file, accept_unknown=accepted_by(task))
     note = writer(session.conn, session.plan, task, direction)
-    run_pieces(session, place, found, limits(task), partial=half, closing=note)
+    try:
+        run_pieces(session, place, found, limits(task), partial=half, closing=note)
+    finally:
+        if any(sets_session(piece) for piece in found):  # what a file sets for its session ends with the file
+            session.drop()
     retry_lost(session, lambda: upkeep.refresh(session, task))
 
 

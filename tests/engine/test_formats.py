@@ -77,3 +77,27 @@ def test_a_scaffolded_plan_applies_and_is_taken_back(server: EmbeddedServer, dat
     status, _ = order(database, plan, run_id, Verb.ROLLBACK, to="start")
     assert status is RunStatus.ROLLED_BACK
     assert dump(database, server.binaries.dir) == empty
+
+
+def test_what_a_file_sets_for_its_session_ends_with_the_file(database: str, tmp_path: Path) -> None:
+    dumped = "SELECT pg_catalog.set_config('search_path', '', false);\nCREATE TABLE public.a (i int);\n"
+    plan = load_plan(put(tmp_path, {"1_a.up.sql": dumped, "2_b.up.sql": "CREATE TABLE b (i int);\n"}))
+    run_id = a_run(database, plan)
+    status, _ = order(database, plan, run_id, Verb.START, until="end")
+    with connect(database) as conn:
+        assert status is RunStatus.DONE, run_state(conn, run_id, environment="DEV").error
+        assert conn.execute("SELECT to_regclass('public.b') IS NOT NULL").fetchone() == (True,)
+
+
+def test_what_a_file_set_holds_where_it_goes_on_in_another_session(database: str, tmp_path: Path) -> None:
+    text = "SET search_path TO app;\nCREATE TABLE a (i int);\nINSERT INTO a SELECT i FROM missing;\nCREATE TABLE b (i int);\n"
+    plan = load_plan(put(tmp_path, {"001_a.sql": text}))
+    run_id = a_run(database, plan)
+    with connect(database) as conn:
+        conn.execute("CREATE SCHEMA app")
+        status, _ = order(database, plan, run_id, Verb.START, until="end")
+        assert status is RunStatus.FAILED
+        conn.execute("CREATE TABLE app.missing (i int)")
+        status, _ = order(database, plan, run_id, Verb.RESUME)
+        assert status is RunStatus.DONE, run_state(conn, run_id, environment="DEV").error
+        assert conn.execute("SELECT to_regclass('app.b') IS NOT NULL").fetchone() == (True,)

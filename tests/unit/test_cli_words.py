@@ -272,7 +272,7 @@ def test_new_down_writes_a_way_back_once(capsys: pytest.CaptureFixture[str], tmp
     assert (code, out, err) == (0, f"{goal}\n", "")
     lines = goal.read_text().splitlines()
     assert lines[0] == "-- Derived from 004_more.sql: read it before you trust it."
-    assert lines[1].startswith("-- line 3: no way back could be derived for: DELETE")
+    assert lines[1].startswith("-- line 3: no way back could be derived for DELETE")
     assert lines[2].startswith("DROP INDEX")
     assert lines[3].startswith("DROP TABLE")
     before = goal.read_bytes()
