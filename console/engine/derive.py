@@ -245,7 +245,7 @@ def forward(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, b
         source = sql.SQL("(SELECT pgferry_z.*, pgferry_z AS pgferry_row FROM {} pgferry_z)").format(source)
     canonical = [sql.SQL("coalesce({}, false)").format(column(lk.name, lk.canonical)) for lk in mapping.lookups]
     others: list[tuple[str, Composed]] = [
-        *((f"pgferry_old_{i}", column("o", name)) for i, name in enumerate(mapping.old_key)),
+        *_old_key(mapping),
         *_for_tests(mapping),
         ("pgferry_canonical", sql.SQL("({})").format(ands(canonical) if canonical else sql.SQL("true"))),
         ("pgferry_source", raw("o.pgferry_row" if hidden else "o")),
@@ -255,7 +255,7 @@ def forward(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, b
 
 
 def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, there: bool = False) -> Composed:
-    """Like ``forward``, with the new columns and pgferry_reason alone, for a statement that is run for each row.
+    """Like ``forward``, without pgferry_canonical and pgferry_source, for a statement that is run for each row.
 
     Such a statement costs most while it is set up, so it has few expressions and no window. A value that resolves to
     several is not told by its reason: the row comes several times, and who reads must refuse that. ``there``: for
@@ -267,7 +267,11 @@ def lean(mapping: Mapping, facts: MappingFacts | None, source: Composed, *, ther
         )
         for lookup in mapping.lookups
     ]
-    return _projected(mapping, facts, source, _for_tests(mapping), joins, there=there)
+    return _projected(mapping, facts, source, [*_old_key(mapping), *_for_tests(mapping)], joins, there=there)
+
+
+def _old_key(mapping: Mapping) -> list[tuple[str, Composed]]:
+    return [(f"pgferry_old_{i}", column("o", name)) for i, name in enumerate(mapping.old_key)]
 
 
 def _for_tests(mapping: Mapping) -> list[tuple[str, Composed]]:

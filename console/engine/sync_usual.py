@@ -194,30 +194,121 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     )
 
 
-def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
-    """Statements of the new table's row trigger: pgferry_usual is true where a write that a trigger made is an echo.
+def _equal(mapping: Mapping, facts: MappingFacts, projection: Composed) -> Composed:
+    """Exactly one old row may stand for the new key, and it is equal to NEW: there is nothing to carry.
 
-    Then exactly one old row may stand for the new key, and it is equal to NEW: there is nothing to carry. If the new
-    row was changed since, that change is carried for itself.
+    If the new row was changed since, that change is carried for itself.
     """
-    names = [name for name, _ in mapping.columns]
-    source = derive.preimage(mapping, old, {name: column("NEW", name) for name in mapping.new_key})
     return sql.SQL(
-        """  IF pg_trigger_depth() > 1 AND (TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps}) THEN
-    BEGIN
+        """BEGIN
       pgferry_usual := (
         SELECT count(*) = 1 AND bool_and(w.pgferry_reason IS NULL AND NOT {differs}) AND {no_reject}
         FROM ({projection}) w
       );
     EXCEPTION WHEN {errors} THEN
       pgferry_usual := false;
-    END;
+    END"""
+    ).format(
+        differs=derive.differ("w", "NEW", [name for name, _ in mapping.columns], facts.new),
+        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
+        projection=projection,
+        errors=raw(parts.EVALUATION),
+    )
+
+
+def _reading_back(mapping: Mapping, facts: MappingFacts, stands: Composed, *, fresh: bool) -> Composed:
+    """The new row as it is now in the old columns, into pgferry_s, with the key of the one old row that stands for it.
+
+    ``fresh``: no old row may stand for it. STRICT as in ``_reading``; the new row itself is locked by its writer, and
+    whoever would add another old row for it waits for that lock.
+    """
+    here = _same("n", "NEW", mapping.new_key)
+    olds = [raw(f"w.pgferry_old_{i}") for i in range(len(mapping.old_key))]
+    extra: Composed = raw("")
+    source: Composed = raw("")
+    usual: Composed = sql.SQL("NOT EXISTS {}").format(stands)
+    if not fresh:
+        differs = derive.differ("w", "NEW", [name for name, _ in mapping.columns], facts.new)
+        extra = sql.SQL(", {}, {} AS pgferry_differs").format(commas(olds), differs)
+        source = sql.SQL(" CROSS JOIN ({}) w").format(stands)
+        usual = raw("w.pgferry_reason IS NULL")
+    return sql.SQL(
+        """BEGIN
+      SELECT {values}{extra}, b.pgferry_reason IS NULL AND {usual} AND {no_reject} AS pgferry_usual
+      INTO STRICT pgferry_s FROM ({projection}) b{source};
+    EXCEPTION WHEN {errors} THEN
+      SELECT false AS pgferry_usual INTO pgferry_s;
+    END"""
+    ).format(
+        values=commas(column("b", n) for n, _ in mapping.back),
+        extra=extra,
+        usual=usual,
+        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
+        projection=derive.backward(mapping, facts, here),
+        source=source,
+        errors=raw(parts.EVALUATION),
+    )
+
+
+def _write_old(mapping: Mapping, facts: MappingFacts, old: TableName) -> tuple[Composed, Composed]:
+    """(INSERT, UPDATE) of the old table; a row that is there already, or no more, is left to the general functions."""
+    back = [name for name, _ in mapping.back]
+    rest = parts.settable(facts.old, back, mapping.old_key)
+    insert = sql.SQL(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) ON CONFLICT ({}) DO NOTHING;\n"
+        "      pgferry_usual := FOUND"
+    ).format(
+        table(old),
+        commas(sql.Identifier(n) for n in back),
+        commas(column("pgferry_s", n) for n in back),
+        commas(sql.Identifier(n) for n in mapping.old_key),
+    )
+    update = sql.SQL("UPDATE {} o SET {} WHERE {};\n      pgferry_usual := FOUND").format(
+        table(old),
+        commas(sql.SQL("{} = {}").format(sql.Identifier(n), column("pgferry_s", n)) for n in rest),
+        ands(
+            sql.SQL("{} = pgferry_s.pgferry_old_{}").format(column("o", n), raw(str(i)))
+            for i, n in enumerate(mapping.old_key)
+        ),
+    )
+    risky = parts.risky(facts.old, back)
+    lost = raw("pgferry_usual := false")
+    # an old row keeps its own spelling while it resolves to the same: the general functions know when
+    kept = not rest or set(rest) & set(derive.spellings(mapping))
+    return parts.guarded(insert, lost, risky=risky), raw("NULL") if kept else parts.guarded(update, lost, risky=risky)
+
+
+def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
+    """Statements of the new table's row trigger that set pgferry_usual to true when they carried NEW, or it was an echo."""
+    source = derive.preimage(mapping, old, {name: column("NEW", name) for name in mapping.new_key})
+    stands = derive.lean(mapping, facts, source)
+    insert, update = _write_old(mapping, facts, old)
+    return sql.SQL(
+        """  IF TG_OP = 'UPDATE' AND NOT {keeps} OR TG_OP = 'DELETE' THEN
+    NULL;
+  ELSIF pg_trigger_depth() > 1 THEN
+    {equal};
+  ELSIF TG_OP = 'INSERT' THEN
+    {read};
+    IF pgferry_s.pgferry_usual THEN
+      {insert};
+    END IF;
+  ELSE
+    {read_again};
+    IF NOT pgferry_s.pgferry_usual THEN
+      NULL;
+    ELSIF NOT pgferry_s.pgferry_differs THEN
+      pgferry_usual := true;
+    ELSE
+      {update};
+    END IF;
   END IF;
 """
     ).format(
         keeps=_keeps_key(mapping.new_key),
-        differs=derive.differ("w", "NEW", names, facts.new),
-        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
-        projection=derive.lean(mapping, facts, source, there=True),
-        errors=raw(parts.EVALUATION),
+        equal=_equal(mapping, facts, derive.lean(mapping, facts, source, there=True)),
+        read=_reading_back(mapping, facts, source, fresh=True),
+        insert=insert,
+        read_again=_reading_back(mapping, facts, stands, fresh=False),
+        update=update,
     )

@@ -71,7 +71,9 @@ def _made(conn: Conn, statement: sync.Runnable) -> bool:
 
 
 def cost(session: Session, mapping: Mapping, facts: MappingFacts, ways: tuple[Direction, ...]) -> str:
-    """What the sync adds to a write, in words: measured on rows that are carried and rolled back.
+    """What the sync adds to a write at most, in words: measured on rows that are carried and rolled back.
+
+    They are carried by the general functions; the usual write, which the trigger carries itself, costs less.
 
     Nothing of it stays, no trigger of an application fires (where there is one, it is not measured), and it gives way
     to any writer.
@@ -92,7 +94,7 @@ def cost(session: Session, mapping: Mapping, facts: MappingFacts, ways: tuple[Di
         if conn.closed or conn.broken:
             raise
         return f"its cost was not measured: {str(error).splitlines()[0]}"
-    known = [f"{what} {name} about {us:.0f} us a row" for what, name, us in parts if us is not None]
+    known = [f"{what} {name} up to about {us:.0f} us a row" for what, name, us in parts if us is not None]
     if not known:
         return "its cost was not measured: the table is empty"
     return f"adds to {', to '.join(known)} (up to {MEASURED_ROWS} rows carried, then rolled back)"
