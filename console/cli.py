@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     formats(apply)
 
     formats(add("status", "where the newest run stands"))
-    formats(add("report", "the whole report of the newest run"), "markdown", "jsonl")
+    formats(add("report", "the whole report of the newest run"), "markdown", "html", "jsonl")
     replay = add("replay", "play the console through a past run")
     replay.add_argument(
         "what", nargs="?", default="", metavar="RUN", help="its number, or a file of report --format jsonl"

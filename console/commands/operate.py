@@ -16,6 +16,7 @@ from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
 from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
+from console.headless.run_html import run_html
 from console.headless.words import duration, safe, to_json
 from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
 from console.plan import order
@@ -250,6 +251,8 @@ def report(settings: Settings, output: str) -> int:
         state = world.report_state()
         if output == "json":
             out(report_json(state))
+        elif output == "html":
+            out(run_html(state, world.recording(state.run_id)))
         else:
             out(report_markdown(state) if output == "markdown" else report_text(state))
         return 0

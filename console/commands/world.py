@@ -24,8 +24,10 @@ from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
-from console.journal import admission, commands, events, lease, read, runs, schema, steps, traffic
+from console.headless.run_html import run_html
+from console.journal import admission, commands, events, lease, read, recording, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
+from console.journal.recording import Recording, to_lines
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.approval import Standing, Wanted
@@ -375,14 +377,21 @@ class JournalWorld:
 
         return self._use(read_all)
 
+    def recording(self, run_id: int) -> Recording:
+        """The whole run, to be replayed or drawn. Raises ConnectionFailed for a role that may not read its history."""
+        return self._use(lambda conn: recording.record(conn, run_id, self._settings.environment))
+
     def save_report(self) -> str:
-        """Write Markdown and JSON reports; returns the path of the Markdown file."""
+        """Write the report as Markdown, JSON, HTML and a recording; returns the path of the Markdown file."""
         state = self.report_state()
+        recorded = self.recording(state.run_id)
         folder = state_folder() / "reports"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"run-{state.run_id}-{datetime.now(UTC):%Y%m%d-%H%M%S}.md"
-        path.write_text(report_markdown(state))
-        path.with_suffix(".json").write_text(json.dumps(report_json(state), indent=2, default=str))
+        path.write_text(report_markdown(state), encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps(report_json(state), indent=2, default=str), encoding="utf-8")
+        path.with_suffix(".html").write_text(run_html(state, recorded), encoding="utf-8")
+        path.with_suffix(".jsonl").write_text("".join(f"{line}\n" for line in to_lines(recorded)), encoding="utf-8")
         return str(path)
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ def lock_words(wait: LockWait) -> str:
 
 def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     """The run on one page: where it stands, what hinders it, and every task's state."""
-    lines = [f"{name:<9} {text}" for name, text in _head(state)]
+    lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
     for progress in state.progress:
         lines.append(f"{'progress':<9} {progress_words(progress)}")
     if state.lock_wait is not None:
@@ -110,7 +110,8 @@ def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     return _printed(lines, ascii_only)
 
 
-def _head(state: RunState) -> list[tuple[str, str]]:
+def run_facts(state: RunState) -> list[tuple[str, str]]:
+    """What run it is and how it stands, as names and words."""
     target, lease = state.target, state.lease
     where = f"{target.database} at {target.host}:{target.port}, PostgreSQL {target.server_version}"
     if lease is None:
@@ -241,7 +242,8 @@ def _event_section(state: RunState) -> Section:
     return "Events", ["At", "Who", "Kind", "Task", "What"], rows
 
 
-def _sections(state: RunState) -> list[Section]:
+def sections(state: RunState) -> list[Section]:
+    """Everything else of the report, as titled tables; empty ones left out."""
     makers = (
         _task_section, _copy_section, _batch_section, _setting_section, _reject_section, _check_section, _traffic_section, _step_section, _event_section,
     )  # fmt: skip
@@ -264,8 +266,8 @@ def _printed(lines: list[str], ascii_only: bool) -> str:
 
 def report_text(state: RunState, *, ascii_only: bool = False) -> str:
     """The report of a run for a terminal or a mail."""
-    lines = [f"{name:<9} {text}" for name, text in _head(state)]
-    for title, head, rows in _sections(state):
+    lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
+    for title, head, rows in sections(state):
         made_safe = [[safe(cell, ascii_only=ascii_only) for cell in row] for row in [head, *rows]]
         lines += ["", title.upper(), *("  " + line for line in table(made_safe, right=_RIGHT.get(title, ())))]
     for error in state.traffic.last_errors if state.traffic else ():
@@ -276,8 +278,8 @@ def report_text(state: RunState, *, ascii_only: bool = False) -> str:
 def report_markdown(state: RunState) -> str:
     """The report of a run as a Markdown page; nothing in its text is taken as markup."""
     lines = [f"# Run {state.run_id}: {markdown_cell(state.plan_title)}", ""]
-    lines += markdown_table(["Fact", ""], [list(entry) for entry in _head(state)])
-    for title, head, rows in _sections(state):
+    lines += markdown_table(["Fact", ""], [list(entry) for entry in run_facts(state)])
+    for title, head, rows in sections(state):
         lines += ["", f"## {title}", "", *markdown_table(head, rows)]
     return "\n".join(lines) + "\n"
 

@@ -155,3 +155,15 @@ def test_the_command_exports_a_run_and_refuses_what_is_none(database: str, tmp_p
     assert "There is no run 77" in err
     code, _, err = ferry("replay", str(tmp_path / "absent.jsonl"), TERM="xterm")
     assert (code, "cannot be read" in err) == (2, True)
+
+
+def test_the_report_as_a_page_needs_nothing_else(database: str, tmp_path: Path) -> None:
+    root = str(tiny_plan(tmp_path))
+    assert ferry("apply", "--plan", root, "--dsn", database)[0] == 0
+    assert ferry("rollback", "--plan", root, "--dsn", database, "--to", "start")[0] == 0
+    code, out, err = ferry("report", "--dsn", database, "--format", "html")
+    assert code == 0, err
+    assert out.startswith("<!doctype html>")
+    assert "http" not in out.replace("http-equiv", "")
+    for said in ("the run: running", "the run: rolling back", "A1 Make things", "<h2>Checks</h2>", "<svg "):
+        assert said in out
