@@ -38,6 +38,8 @@ def parse(sql: str) -> list[Any]:
 
 def parse_plpgsql(definition: str, body: str) -> Any:
     """The tree of a routine or DO block in PL/pgSQL; ``body`` is its body alone. Raises as ``parse`` does."""
+    if not body.strip():
+        raise ValueError("there is no body")  # libpg_query aborts the process
     _guard(definition)
     _guard(body)
     try:

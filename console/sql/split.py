@@ -237,7 +237,9 @@ def _copy_checked(part: Part) -> Part:
     if stmt.filename:
         return part
     way = "COPY FROM STDIN carries data in the file" if stmt.is_from else "COPY TO STDOUT prints data"
-    return replace(part, fault=f"{way}, which is not carried out here; write INSERT, or COPY with a file of the server")
+    return replace(
+        part, node=None, fault=f"{way}, which is not carried out here; write INSERT, or COPY with a file of the server"
+    )
 
 
 _REFUSED = {
