@@ -50,6 +50,7 @@ class _Course:
     made_by: dict[str, tuple[int, str]] = field(default_factory=dict)
     used: dict[str, Use] = field(default_factory=dict)
     filled: set[str] = field(default_factory=set)  # made by the plan, and with rows in the database already
+    due: dict[int, list[tuple[str, Use]]] = field(default_factory=dict)  # by the place of the first use
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,11 @@ def read_plan(plan: Plan, server_major: int, catalogue: Catalogue | None = None)
     uses = Uses.of(plan)
     found = {}
     for place, task in enumerate(plan.tasks):
-        _put_to_use(course, place, uses)
+        _put_to_use(course, place)
         before = known.fork() if task.kind is not Kind.SQL else known
         made_before = set(known.made_here)
         up = _marked(course, _read(task.file, known), place, uses)
-        for name in known.made_here - made_before:
-            course.made_by[name] = (place, task.id)
+        _note_made(course, known.made_here - made_before, place, task.id, uses)
         found[task.id] = Reading(up, _way_back(task, known, course, place, uses), before)
     return found
 
@@ -125,25 +125,30 @@ def _way_back(task: Task, known: Known, course: _Course, place: int, uses: Uses)
     return _marked(course, _read(task.down, there), place, uses)
 
 
-def _put_to_use(course: _Course, place: int, uses: Uses) -> None:
-    """Before the task at ``place``: what is in use by now is new no more, with its indexes and sequences."""
+def _note_made(course: _Course, names: set[str], place: int, task_id: str, uses: Uses) -> None:
+    """After the task at ``place``: what it made, and when that will be in use, with its indexes and sequences."""
     known = course.known
-    for name in list(known.new):
-        if name not in course.made_by:
-            continue
+    for name in names:
+        course.made_by[name] = (place, task_id)
         table = known.index_table.get(name, name)
-        use = uses.first(table, course.made_by[name][0])
         there = known.catalogue.relations.get(table) if known.catalogue is not None else None
-        if use is not None and use.place < place:
-            course.used[name] = use
-            known.new.discard(name)
-        elif there is not None and there.heap_bytes > 0:
+        if there is not None and there.heap_bytes > 0:
             course.filled.add(name)
             known.new.discard(name)
-    for name in list(course.used):  # a write there locks the rows that it references
-        for target in known.references.get(name, set()) & known.new:
-            course.used[target] = course.used[name]
-            known.new.discard(target)
+        elif (use := uses.first(table, place)) is not None:
+            course.due.setdefault(use.place, []).append((name, use))
+
+
+def _put_to_use(course: _Course, place: int) -> None:
+    """Before the task at ``place``: what the one before put to use is new no more, nor what its rows reference."""
+    ahead = course.due.pop(place - 1, [])
+    while ahead:
+        name, use = ahead.pop()
+        if name not in course.known.new:
+            continue
+        course.used[name] = use
+        course.known.new.discard(name)
+        ahead += [(target, use) for target in course.known.references.get(name, ())]
 
 
 def _marked(course: _Course, statements: tuple[Statement, ...], place: int, uses: Uses) -> tuple[Statement, ...]:

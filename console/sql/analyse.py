@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from console.sql import alter, drops, objects, queries, resolve, routines, tables
@@ -220,6 +221,12 @@ def _statement(part: Part, facts: Facts, comments: Comments, wanted: _Wanted) ->
     )
 
 
+@lru_cache(maxsize=1024)
+def _parts_of(text: str, transactions: Transactions) -> tuple[Part, ...]:
+    """A file's statements, parsed once for all that read it (with and without a catalogue, for the whole plan)."""
+    return read_parts(text, transactions)
+
+
 def read_file(
     text: str,
     file: str = "",
@@ -245,7 +252,7 @@ def read_file(
     statements: list[Statement] = []
     comments = Comments(text)
     wanted = _Wanted(file, second_reader, style)
-    for part in read_parts(text, transactions):
+    for part in _parts_of(text, transactions):
         facts = _facts_of(part, known)
         _unknown_hazard(part, facts)
         _transaction_hazards(part, facts, hot, scans)

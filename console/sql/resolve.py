@@ -105,9 +105,13 @@ def _learn_table(known: Known, table: str, found: Relation) -> None:
 def _forget(known: Known, tables: set[str]) -> None:
     """Nothing of the catalogue holds for these names any more."""
     known.away |= tables
-    known.constraints = {key: value for key, value in known.constraints.items() if key[0] not in tables}
-    known.column_types = {key: value for key, value in known.column_types.items() if key[0] not in tables}
-    known.proven = {pair for pair in known.proven if pair[0] not in tables}
+    for table in tables:
+        found = known.catalogue.relations.get(table) if known.catalogue is not None else None
+        for name in found.constraints if found is not None else ():
+            known.constraints.pop((table, name), None)
+        for name in found.columns if found is not None else ():
+            known.column_types.pop((table, name), None)
+            known.proven.discard((table, name))
 
 
 def watch(facts: Facts, node: Any) -> None:

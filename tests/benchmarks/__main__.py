@@ -14,7 +14,7 @@ from pathlib import Path
 
 from console.demo.binaries import find_binaries
 from console.demo.server import EmbeddedServer
-from tests.benchmarks import backfill, traffic, triggers, validation, whole_run
+from tests.benchmarks import backfill, preview, traffic, triggers, validation, whole_run
 from tests.benchmarks.ground import SETTINGS, lay, say, server
 from tests.benchmarks.lines import Line, printed
 
@@ -24,7 +24,7 @@ ON_GROUND = {
     "writer": triggers.measure,
     "validation": validation.measure,
 }
-ALL = (*ON_GROUND, "stalls")
+ALL = (*ON_GROUND, "stalls", "preview")
 
 
 def _words(argv: list[str]) -> argparse.Namespace:
@@ -55,6 +55,8 @@ def run(running: EmbeddedServer, rows: int, only: list[str], repeats: int) -> It
         running.drop_database(name)
     if "stalls" in only:
         yield whole_run.measure(running, rows, repeats)
+    if "preview" in only:
+        yield list(preview.measure(running, repeats))
 
 
 def main(argv: list[str]) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from console.demo.server import EmbeddedServer
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import backfill, traffic, triggers, validation, whole_run
+from tests.benchmarks import backfill, preview, traffic, triggers, validation, whole_run
 from tests.benchmarks.ground import Ground, lay
 from tests.benchmarks.lines import Line, line, printed, ratio
 from tests.benchmarks.policies import P90, Efficiency, Fixed
@@ -127,3 +127,8 @@ def test_the_command_writes_what_it_prints(
     assert validation.OURS in capsys.readouterr().out
     with pytest.raises(SystemExit):
         command.main(["--only", "nonsense"])
+
+
+def test_the_preview_of_a_long_plan_is_measured(server: EmbeddedServer) -> None:
+    found = positive(list(preview.measure(server, 1, files=3, tables=20)))
+    assert set(found) == {preview.LOAD, preview.FIRST, preview.ALL, preview.DATABASE}
