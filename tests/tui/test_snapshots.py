@@ -51,6 +51,8 @@ SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "preview": ("mid backfill", ("2",)),
     "preview_hazard": ("lock wait", ("2",)),
     "preview_down": ("lock wait", ("2", "w")),
+    "preview_differs": ("lock wait", ("2", "j")),
+    "preview_filter": ("lock wait", ("2", "slash", *"measured access", "enter")),
     "preview_whole": ("lock wait", ("2", "enter")),
     "backfill": ("mid backfill", ("3",)),
     "checks": ("failed check", ("4",)),

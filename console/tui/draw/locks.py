@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from console.plan.model import TableName
-from console.sql.model import Lock, Statement
+from console.sql.model import Lock, Mark, Statement
 from console.text import plain
+from console.tui.draw import numbers
 from console.tui.draw.base import line
 
 MODES = (  # weakest first, as in PostgreSQL's documentation
@@ -19,6 +20,7 @@ MODES = (  # weakest first, as in PostgreSQL's documentation
     "EXCLUSIVE",
     "ACCESS EXCLUSIVE",
 )
+SLOW = 5.0  # seconds: longer work is named beside the lock
 BASIS = {"measured": "measured", "catalogue": "by catalogue", "grammar": "by grammar", "assumed": "assumed"}
 
 
@@ -46,7 +48,10 @@ def name_of(table: str) -> str:
 
 
 def lock_summary(statement: Statement, short: bool = False) -> Text:
-    """A statement's badge: its strongest lock and, unless ``short``, the table; ``!!`` is a hazard, ``??`` doubt."""
+    """A statement's badge: its strongest lock and, unless ``short``, the table and a long time.
+
+    ``!!`` is a hazard or a difference between derived and measured, ``??`` doubt.
+    """
     lock = strongest(statement)
     text = line()
     if lock is None:
@@ -57,19 +62,29 @@ def lock_summary(statement: Statement, short: bool = False) -> Text:
         text.append(plain(lock.mode), lock_style(lock))
         if not short:
             text.append_text(line((f" {name_of(lock.object)}", "dim")))
+    if statement.estimate is not None and (statement.estimate.seconds or 0) >= SLOW and not short:
+        text.append(f" {numbers.about(statement.estimate.seconds)}", "warn")
     unknown = not statement.read_by.postgresql or any(lock.basis == "assumed" for lock in statement.locks)
     hurts = any(hazard.level == "hurts" for hazard in statement.hazards)
+    hurts = hurts or (statement.measured is not None and bool(statement.measured.differences))
     text.append(" !!" if hurts else " ??" if unknown else "   ", "bad" if hurts else "warn")
     return text
 
 
-def lock_line(lock: Lock, size: str = "") -> Text:
-    """One lock in full: mode, object with its ``size`` in words, how we know."""
-    size = f", {size}" if size else ""
+def lock_lines(lock: Lock, width: int, size: str = "", mark: Mark | None = None) -> list[Text]:
+    """One lock in full: mode, object with its ``size`` in words, how we know, and how long it was held.
+
+    Where that is wider than ``width``, how we know goes to a second line: it must not be cut off.
+    """
     if lock.new:
-        return line((lock.mode, "ok"), f" on {name_of(lock.object)}", (" (new here)", "dim"))
+        return [line((lock.mode, "ok"), f" on {name_of(lock.object)}", (" (new: no one waits)", "dim"))]
     how = BASIS.get(lock.basis, lock.basis)
-    return line((lock.mode, lock_style(lock)), f" on {name_of(lock.object)}{size}", (f" ({how})", "dim"))
+    if mark is not None and lock.basis == "measured" and mark.held_ms > 0:
+        how = f"{how}: held {numbers.ms(mark.held_ms)}"
+    what = line((lock.mode, lock_style(lock)), f" on {name_of(lock.object)}")
+    size = f", {size}" if size else ""
+    one = line(what, size, (f" ({how})", "dim"))
+    return [one] if one.cell_len <= width else [what, line((f"  {how}{size}", "dim"))]
 
 
 def yes_no(value: bool | None) -> str:

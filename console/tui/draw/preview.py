@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from console.plan import approval
@@ -11,19 +12,33 @@ from console.sql.model import Statement, TaskPreview
 from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.base import beside, cell, ends, fill, fit, heading, joined, line, rule, scrolled, span, wrap
-from console.tui.draw.locks import lock_line, lock_summary, name_of, strongest, yes_no
+from console.tui.draw.locks import SLOW, lock_lines, lock_summary, name_of, strongest, yes_no
 from console.tui.draw.source import first_line, numbered
 from console.tui.facts import Facts
 from console.tui.glyphs import Glyphs
 
+SQL_LINES = 4  # of a statement that are always in sight at 80 columns
+LOCKS = 6  # of a statement that are listed
 MORE = 3  # lines of checks in the header
 UP = "up"
 DOWN = "down"
 
 
-def statements(preview: TaskPreview, side: str) -> tuple[Statement, ...]:
-    """The statements forward (``up``) or of the way back (``down``)."""
-    return preview.up if side == UP else preview.down
+def statements(preview: TaskPreview, side: str, words: str = "") -> tuple[Statement, ...]:
+    """The statements forward (``up``) or of the way back (``down``); only those with all of ``words``, where there are some.
+
+    Words are looked for in the SQL, the locks' modes and objects, the hazards' codes and the word ``hazard`` itself.
+    """
+    every = preview.up if side == UP else preview.down
+    wanted = words.casefold().split()
+    return tuple(one for one in every if all(word in _told(one) for word in wanted)) if wanted else every
+
+
+def _told(statement: Statement) -> str:
+    locks = [f"{lock.mode} {lock.object} {lock.basis}" for lock in statement.locks]
+    hazards = [f"hazard {hazard.code}" for hazard in statement.hazards if hazard.level == "hurts"]
+    parts = (statement.sql, statement.kind, *locks, *hazards, "rewrite" if statement.rewrite else "", *statement.notes)
+    return "\n".join(parts).casefold()
 
 
 def header(preview: TaskPreview, title: str, side: str, facts: Facts, width: int) -> list[Text]:
@@ -64,15 +79,24 @@ def _of_the_task(preview: TaskPreview, width: int) -> list[Text]:
 
 
 def statement_rows(
-    items: Sequence[Statement], chosen: int, width: int, glyphs: Glyphs, sizes: Sequence[tuple[str, int, int]]
+    items: Sequence[Statement],
+    chosen: int,
+    width: int,
+    glyphs: Glyphs,
+    sizes: Sequence[tuple[str, int, int]],
+    total: int = 0,
 ) -> tuple[list[Text], int]:
-    """The list of statements, the chosen one with its facts beneath; and the line on which the chosen one stands."""
+    """The list of statements, the chosen one with its facts beneath; and the line on which the chosen one stands.
+
+    ``total``: how many there are where ``items`` are only some of them.
+    """
     lines: list[Text] = []
+    filtered = total > len(items)
     at = 0
     for index, statement in enumerate(items):
         selected = index == chosen
         mark = (glyphs.cursor, "mark") if selected else " "
-        number = (f"{index + 1}/{len(items)} ", "dim")
+        number = (f"{statement.ordinal if filtered else index + 1}/{total or len(items)} ", "dim")
         head = ends(line(number, first_line(statement.sql)), lock_summary(statement), width - 1)
         if selected:
             at = len(lines)
@@ -84,24 +108,49 @@ def statement_rows(
 
 
 def facts_of(statement: Statement, width: int, sizes: Sequence[tuple[str, int, int]] = ()) -> list[Text]:
-    """Everything known of a statement: hazards with their safe form, locks, who waits, rewrite and scan, sizes."""
+    """Everything known of a statement, the worst first.
+
+    Differences from what was measured, hazards with their safe form, who waits, how long, locks, what else is known.
+    """
+    room = width - 8
+    mark = statement.measured
     lines: list[Text] = []
-    for hazard in statement.hazards:
-        hurts = hazard.level == "hurts"
-        lines += wrap(f"{hazard.code}: {hazard.message}", width - 8, "bad" if hurts else "warn", limit=3)
-        if hazard.safer and hurts:
-            lines += wrap(f"safer: {hazard.safer}", width - 8, "ok", limit=3)
-    for hazard in statement.accepted:
-        lines += wrap(f"accepted {hazard.code}: {hazard.allowed}", width - 8, "dim", limit=2)
-    known = {name_of(table): f"{numbers.short(rows)} rows, {numbers.size(size)}" for table, rows, size in sizes}
-    lines += [lock_line(lock, known.pop(name_of(lock.object), "")) for lock in statement.locks[:6]]
+    for words in mark.differences if mark else ():
+        lines += wrap(f"DIFFERENCE: {words}", room, "bad", limit=2)
+    lines += _hazards(statement, room)
     if statement.blocks:
         loud = strongest(statement)
-        lines += wrap(statement.blocks, width - 8, "" if loud and not loud.new else "dim", limit=2)
+        lines += wrap(statement.blocks, room, "" if loud and not loud.new else "dim", limit=2)
+    if statement.estimate is not None:
+        seconds = statement.estimate.seconds
+        lines += wrap(statement.estimate.words, room, "warn" if seconds is None or seconds >= SLOW else "dim", limit=2)
+    known = {name_of(table): f"{numbers.short(rows)} rows, {numbers.size(size)}" for table, rows, size in sizes}
+    for lock in statement.locks[:LOCKS]:
+        lines += lock_lines(lock, width - 6, known.pop(name_of(lock.object), ""), mark)
+    if len(statement.locks) > LOCKS:
+        lines.append(line((f"and {len(statement.locks) - LOCKS} more locks: pgferry plan lists them", "dim")))
+    if mark is not None:
+        wal = f", WAL {numbers.size(mark.wal_bytes)}" if mark.wal_bytes else ""
+        lines.append(line((f"measured in the rehearsal: {numbers.ms(mark.ms)}{wal}", "dim")))
+        lines += wrap(f"not measured: {mark.partial}", room, "warn", limit=2) if mark.partial else []
+    for note in statement.notes:
+        lines += wrap(note, room, "warn" if "not in this database" in note else "dim", limit=2)
     touched = {name_of(table) for table in statement.tables}
     lines += [line(f"{table}: {words}") for table, words in known.items() if table in touched]
     lines.append(line((_nature(statement), "dim")))
     return [line("      ", item) for item in lines]
+
+
+def _hazards(statement: Statement, room: int) -> list[Text]:
+    lines: list[Text] = []
+    for hazard in statement.hazards:
+        hurts = hazard.level == "hurts"
+        lines += wrap(f"{hazard.code}: {hazard.message}", room, "bad" if hurts else "warn", limit=3)
+        if hazard.safer and hurts:
+            lines += wrap(f"safer: {hazard.safer}", room, "ok", limit=3)
+    for hazard in statement.accepted:
+        lines += wrap(f"accepted {hazard.code}: {hazard.allowed}", room, "dim", limit=2)
+    return lines
 
 
 def _nature(statement: Statement) -> str:
@@ -134,55 +183,75 @@ def way_back(preview: TaskPreview, width: int) -> list[Text]:
     ]
 
 
+def back_part(preview: TaskPreview, glyphs: Glyphs, width: int, limit: int) -> list[Text]:
+    """The way back under its heading, with what a rehearsal says of it: beside the file's name, or beneath where it is long."""
+    lines = way_back(preview, width)[:limit]
+    title = f"way back  {preview.down_file}".rstrip()
+    if not preview.rehearsed:
+        return [heading(glyphs, width, title), *lines]
+    words = line((preview.rehearsed, "ok" if preview.rehearsed_well else "warn"))
+    if cell_len(plain(title)) + words.cell_len + 9 > width:
+        return [heading(glyphs, width, title), fit(line(" ", words), width), *lines]
+    head = heading(glyphs, width, title)
+    head.truncate(width - words.cell_len - 4)
+    return [line(head, " ", words, " ", (glyphs.rule * 2, "rule")), *lines]
+
+
 def stacked(
-    preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int]
+    preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int], words: str = ""
 ) -> list[Text]:
-    """The screen at 80 columns: statements, SQL, way back, one under the other."""
+    """The screen at 80 columns: statements, SQL, way back, who read it, one under the other."""
     width, height = size
-    items = statements(preview, side)
+    items = statements(preview, side, words)
     lines = [*header(preview, title, side, facts, width), rule(facts.glyphs, width)]
-    back = way_back(preview, width)[:2] if side == UP else []
-    room = height - len(lines) - (len(back) + 1 if back else 0)
-    listed, at = statement_rows(items, chosen, width, facts.glyphs, preview.sizes)
-    listing = min(len(listed), max(room - 5, room // 2)) if items else 1
+    back = back_part(preview, facts.glyphs, width, 2) if side == UP else []
+    room = height - len(lines) - len(back) - bool(items)
+    total = len(statements(preview, side))
+    listed, at = statement_rows(items, chosen, width, facts.glyphs, preview.sizes, total)
+    text = numbered(items[chosen].sql, items[chosen].line, width) if items else []
+    listing = min(len(listed), max(room - 1 - min(len(text), SQL_LINES), room // 2)) if items else 1
     if not items:
-        lines += fill([_nothing(preview, side)], width, room)
+        lines += fill([_nothing(preview, side, words)], width, room)
     else:
         top = scrolled(0, min(at + listing - 2, len(listed) - 1), len(listed), listing)
         lines += fill(listed[min(top, at) :], width, listing)
         lines.append(rule(facts.glyphs, width, f"statement {chosen + 1}, line {items[chosen].line}"))
-        lines += fill(numbered(items[chosen].sql, items[chosen].line, width), width, room - listing - 1)
-    if back:
-        lines += [heading(facts.glyphs, width, f"way back  {preview.down_file}".rstrip()), *back]
+        lines += fill(text, width, room - listing - 1)
+    lines += back
+    if items:
+        lines.append(readers_line(items[chosen], facts.glyphs))
     return fill(lines, width, height)
 
 
-def _nothing(preview: TaskPreview, side: str) -> Text:
+def _nothing(preview: TaskPreview, side: str, words: str = "") -> Text:
+    if words and statements(preview, side):
+        return line(" ", (f"No statement of this task has the words: {words}", "dim"))
     if side == DOWN:
         return line(" ", (f"No statements: {preview.no_way_back or 'the engine undoes it'}", "warn"))
     return line(" ", ("This task runs no statements of its own.", "dim"))
 
 
-def split(preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int]) -> list[Text]:
+def split(
+    preview: TaskPreview, title: str, side: str, chosen: int, facts: Facts, size: tuple[int, int], words: str = ""
+) -> list[Text]:
     """The screen at 110 columns and more: statements and their facts at the left, SQL and way back at the right."""
     width, height = size
     left_width = width * 11 // 20
     right_width = width - left_width - 3
-    items = statements(preview, side)
+    items = statements(preview, side, words)
     top = [*header(preview, title, side, facts, width), rule(facts.glyphs, width)]
     room = height - len(top)
     if not items:
-        return fill([*top, _nothing(preview, side), line(), *_sizes(preview)], width, height)
-    listed, at = statement_rows(items, chosen, left_width, facts.glyphs, preview.sizes)
+        return fill([*top, _nothing(preview, side, words), line(), *_sizes(preview)], width, height)
+    total = len(statements(preview, side))
+    listed, at = statement_rows(items, chosen, left_width, facts.glyphs, preview.sizes, total)
     first = min(scrolled(0, min(at + 8, len(listed) - 1), len(listed), room - 1), at)
     left = fill(listed[first:], left_width, room - 1)
     left.append(fit(readers_line(items[chosen], facts.glyphs), left_width))
-    back = way_back(preview, right_width) if side == UP else []
-    back = back[: max(room // 3, 2)]
-    sql_room = room - (len(back) + 1 if back else 0)
+    back = back_part(preview, facts.glyphs, right_width, max(room // 3, 2)) if side == UP else []
+    sql_room = room - len(back)
     right = fill(numbered(items[chosen].sql, items[chosen].line, right_width), right_width, sql_room)
-    if back:
-        right += [heading(facts.glyphs, right_width, f"way back  {preview.down_file}".rstrip()), *back]
+    right += back
     return fill([*top, *beside(left, right, facts.glyphs, (left_width, right_width))], width, height)
 
 

@@ -17,6 +17,7 @@ class PreviewView(View):
 
     name = "preview"
     title = "Preview"
+    filterable = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class PreviewView(View):
     def show(self, task_id: str) -> None:
         """Show another task from its first statement on."""
         if task_id != self.task_id:
-            self.task_id, self.cursor, self.side, self.whole = task_id, 0, drawing.UP, False
+            self.task_id, self.cursor, self.side, self.whole, self.words = task_id, 0, drawing.UP, False, ""
 
     def preview(self, facts: Facts) -> TaskPreview | None:
         """The preview when it is there."""
@@ -41,7 +42,7 @@ class PreviewView(View):
             return 0
         if self.whole:
             return len(drawing.whole_lines(preview, self.side, self._width, facts.glyphs))
-        return len(drawing.statements(preview, self.side))
+        return len(drawing.statements(preview, self.side, self.words))
 
     def turn(self) -> None:
         """The other direction."""
@@ -54,6 +55,8 @@ class PreviewView(View):
         self.cursor = 0
 
     def back(self) -> bool:
+        if super().back():
+            return True
         if self.whole:
             self.open()
             return True
@@ -65,7 +68,7 @@ class PreviewView(View):
     def sql(self, facts: Facts) -> str:
         """The text to copy: the chosen statement, or all of them in the whole view."""
         preview = self.preview(facts)
-        items = drawing.statements(preview, self.side) if preview else ()
+        items = drawing.statements(preview, self.side, "" if self.whole else self.words) if preview else ()
         if not items:
             return ""
         chosen = items if self.whole else items[self.cursor : self.cursor + 1]
@@ -85,4 +88,4 @@ class PreviewView(View):
         if self.whole:
             return drawing.whole(found, self.side, self.cursor, facts, size)
         arrange = drawing.split if width >= WIDE else drawing.stacked
-        return arrange(found, title, self.side, self.cursor, facts, size)
+        return arrange(found, title, self.side, self.cursor, facts, size, self.words)
