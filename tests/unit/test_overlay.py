@@ -58,7 +58,7 @@ def test_a_lock_held_before_in_the_transaction_is_no_difference() -> None:
 
 
 def test_what_was_only_assumed_is_replaced_by_what_was_seen() -> None:
-    unknown = _one("DO $$ BEGIN EXECUTE 'DROP ' || 'TABLE t'; END $$")
+    unknown = _one("DO $$ BEGIN EXECUTE current_setting('a.command'); END $$")
     assert [lock.object for lock in unknown.locks] == ["?"]
     laid = lay_over(unknown, Seen((("t", "ACCESS EXCLUSIVE"),)))
     assert [(lock.object, lock.basis) for lock in laid.locks] == [("t", "measured")]
