@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from platformdirs import user_state_path
 
 from console.journal.state import RunStatus, Session, TaskState, TaskStatus, Verb
+from console.plan.model import Doc
 from console.text import plain
-from console.tui import pace, questions
+from console.tui import pace, questions, signing
 from console.tui.draw import rollback as rollback_drawing
 from console.tui.draw.live import OURS, WAITS
 from console.tui.facts import Missing, can_resume, is_active
@@ -37,7 +38,7 @@ class Actions:
             "open": self._open,
             "way_back": shell.preview.turn,
             "statements": self._statements,
-            "approve": self._approve,
+            "approve": lambda: signing.approve(shell, self.say),
             "start": self._start,
             "pause": self._pause,
             "faster": lambda: self._faster(1, pace.faster),
@@ -188,9 +189,17 @@ class Actions:
             if isinstance(receipt, Receipt):
                 self.say(done if done and receipt.accepted else receipt.text, "ok" if receipt.accepted else "bad")
             else:
-                self.say(outcome.error, "bad")
+                self._refuse(outcome)
 
         self._shell.commands.ask(lambda: self._shell.world.send(verb, **args), then)
+
+    def _refuse(self, outcome: Outcome) -> None:
+        """Say why not; what shows it (a difference of plans) is a page that esc closes."""
+        self.say(outcome.error, "bad")
+        if outcome.detail:
+            shown = outcome.detail.replace("```", "` ` `")  # a fence in a page of the plan
+            self._shell.docs.show(Doc("difference", "What changed", f"{outcome.error}\n\n```\n{shown}\n```\n"))
+            self._shell.open("docs")
 
     def _chosen(self) -> TaskState | None:
         return self._shell.facts.task(self._shell.tasks.task_id(self._shell.facts))
@@ -257,28 +266,6 @@ class Actions:
             self._send(pace.words(change), Verb.SPEED, **change)
         else:
             self.say("That is as far as it goes.")
-
-    def _approve(self) -> None:
-        shell = self._shell
-        facts, reviewer = shell.facts, shell.world.reviewer
-        if not facts.dry_run or facts.plan is None:
-            self.say("Approving is for reviewers: pgferry run --dry-run, or pgferry approve.")
-            return
-        stands = facts.state.approval if facts.state else None
-        mine = [one for one in stands.counted if one.name.casefold() == reviewer.casefold()] if stands else []
-        if mine:
-            withdraw = lambda: self._put_name("", withdraw=True)  # noqa: E731
-            shell.ask(questions.withdraw(facts.plan, mine[0], withdraw))
-        else:
-            shell.ask(questions.approve(facts.plan, reviewer, self._put_name))
-
-    def _put_name(self, comment: str, *, withdraw: bool = False) -> None:
-        def then(outcome: Outcome) -> None:
-            done = f"{'withdrawn' if withdraw else 'approved'}, {outcome.value}"
-            self.say(*((outcome.error, "bad") if outcome.error else (done, "ok")))
-
-        world = self._shell.world
-        self._shell.commands.ask(lambda: world.approve(comment, withdraw=withdraw), then)
 
     def _confirm(self) -> None:
         facts, state = self._shell.facts, self._shell.facts.state

@@ -55,7 +55,7 @@ class Lane:
             try:
                 outcome = Outcome(value=question())
             except FerryError as error:
-                outcome = Outcome(error=str(error))
+                outcome = Outcome(error=str(error), detail=error.detail)
             except Exception as error:  # shown to the operator; this thread must live on
                 outcome = Outcome(error=f"That failed ({type(error).__name__}: {error}).")
             self._post(Answered(then, outcome))

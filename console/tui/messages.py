@@ -34,10 +34,11 @@ class FeedLost(Message, bubble=False):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a question to the world brought: a value, or an error sentence."""
+    """What a question to the world brought: a value, or an error sentence and perhaps lines that show it."""
 
     value: object = None
     error: str = ""
+    detail: str = ""
 
 
 class Answered(Message, bubble=False):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from console.errors import PlanError
 from console.journal.state import RunState, Session, Verb
 from console.plan.approval import Approval, Wanted, standing
 from console.tui.keys import KEYS, SCREENS, footer
@@ -279,3 +280,17 @@ async def test_control_is_taken_with_a_question_and_nothing_is_sent_before() -> 
 async def test_where_control_cannot_be_taken_the_key_says_so() -> None:
     app = await after(CannedWorld(can_control=False), "T")
     assert app.notice[0].startswith("Control cannot be taken from here")
+
+
+async def test_a_plan_that_changed_is_shown_as_a_page() -> None:
+    error = PlanError("The plan changed since run 7 began: changed: a.sql.")
+    error.detail = "--- a/a.sql\n+++ b/a.sql\n ```\n-SELECT 1;\n+SELECT 2;"
+    world = CannedWorld(current=a_run_state("paused"), refusal=error)
+    app = await after(world, "space")
+    text = "\n".join(line.plain for line in app.lines(80, 24))
+    for words in ("What changed", "-SELECT 1;", "+SELECT 2;", "since run 7 began"):
+        assert words in text
+    world.refusal = error
+    app = await after(world, "space", "escape")
+    assert app.view.name == "tasks"
+    assert "SELECT 2" not in "\n".join(line.plain for line in app.lines(80, 24))

@@ -38,6 +38,7 @@ class CannedWorld:
     reports: int = 0
     known: dict[str, TaskPreview] = field(default_factory=previews)
     changed: threading.Event = field(default_factory=threading.Event)
+    refusal: FerryError | None = None  # of every command
     reviewer: str = "r2"
     approved: list[tuple[str, bool]] = field(default_factory=list)  # comment, whether it was taken back
 
@@ -78,6 +79,8 @@ class CannedWorld:
     def send(self, verb: Verb, **args: object) -> Receipt:
         if not self.can_control:
             raise Refused("This console only reads.")
+        if self.refusal is not None:
+            raise self.refusal
         self.sent.append((verb, args))
         return Receipt(True, f"{verb} accepted")
 

@@ -79,7 +79,12 @@ class DocsView(View):
         super().__init__()
         self.opened: Doc | None = None
         self._from = 0
+        self._alone = False  # a page that is none of the plan's: closing it leaves the view
         self._size: Size = (80, 19)
+
+    def show(self, page: Doc) -> None:
+        """Show a page that is none of the plan's."""
+        self.opened, self._alone, self.cursor = page, True, 0
 
     def count(self, facts: Facts) -> int:
         if self.opened is not None:
@@ -90,7 +95,7 @@ class DocsView(View):
     def open(self, facts: Facts) -> None:
         """Open the page under the cursor."""
         if self.opened is None and not isinstance(facts.docs, Missing) and facts.docs:
-            self._from = self.cursor
+            self._from, self._alone = self.cursor, False
             self.opened = facts.docs[self.cursor]
             self.cursor = 0
 
@@ -99,7 +104,7 @@ class DocsView(View):
             return False
         self.opened = None
         self.cursor = self._from
-        return True
+        return not self._alone
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
         self._size = size
