@@ -30,6 +30,16 @@ def pending(conn: Conn, plan: Plan) -> Plan:
     return replace(only_pending(plan, found.applied), notes=(*plan.notes, *words))
 
 
+def words(conn: Conn, plan: Plan) -> tuple[str, ...]:
+    """What to know before pending migrations run: where the database stands, and what cannot be taken back."""
+    found = standing(conn, plan)
+    final = [task.id for task in only_pending(plan, found.applied).tasks if task.irreversible]
+    if not plan.layout or not final:
+        return found.words
+    more = f" and {len(final) - 5} more" if len(final) > 5 else ""
+    return (*found.words, f"Without a way back once they are applied: {', '.join(final[:5])}{more}.")
+
+
 def outgrown(conn: Conn, plan: Plan, row: RunRow) -> bool:
     """Whether the plan's newest run ended and the directory, or what is applied of it, has moved on since."""
     if not plan.layout or row.status not in _ENDED:

@@ -161,7 +161,7 @@ class JournalWorld:
     def standing(self) -> tuple[str, ...]:
         """What is applied of a directory of migrations, in sentences; none for a plan.toml."""
         plan = self._plan
-        return () if plan is None else self._use(lambda conn: standing(conn, plan).words)
+        return () if plan is None else self._use(lambda conn: migrations.words(conn, plan))
 
     def audited(self) -> RunState:
         """The state of the run with its chain of events looked at: too dear for every glance."""

@@ -335,6 +335,7 @@ def test_a_directory_that_grew_is_a_new_run_of_what_is_new(database: str, tmp_pa
     put(tmp_path, {"002_posts.sql": POSTS, "002_posts.down.sql": "DROP TABLE posts;"})
     said = pgferry(database, tmp_path, "apply")
     assert "1 of 2 migrations are applied, as pgferry's journal has it" in said
+    assert "Without a way back" not in said
     pgferry(database, tmp_path, "apply")
     with connect(database) as conn:
         state = run_state(conn, 2, environment="DEV")
@@ -352,7 +353,7 @@ def test_a_migration_that_failed_is_mended_and_run_again(database: str, tmp_path
     put(tmp_path, files)
     assert "nothing" in pgferry(database, tmp_path, "apply", code=1)
     put(tmp_path, {"2_b.up.sql": POSTS})
-    pgferry(database, tmp_path, "apply")
+    assert "Without a way back once they are applied: 2." in pgferry(database, tmp_path, "apply")
     with connect(database) as conn:
         assert [(t.id, t.status) for t in run_state(conn, 1, environment="DEV").tasks] == [
             ("1", TaskStatus.COMPLETED),

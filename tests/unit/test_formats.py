@@ -350,3 +350,19 @@ def test_new_down_prints_what_belongs_below_a_mark(tmp_path: Path, capsys: pytes
     assert main(["new-down", str(root / "1_x.sql")]) == 0
     assert "DROP TABLE posts" in capsys.readouterr().out
     assert [path.name for path in root.iterdir()] == ["1_x.sql"]
+
+
+def test_five_hundred_migrations_are_one_plan(tmp_path: Path) -> None:
+    files = {
+        f"{n:014}_step.sql": f"-- migrate:up\nCREATE TABLE t{n} (id int);\n{INDEX.replace('CONCURRENTLY ', '')}-- migrate:down\nDROP TABLE t{n};\n"
+        for n in range(500)
+    }
+    plan = plan_of(tmp_path, files)
+    assert [task.id for task in plan.tasks] == sorted(task.id for task in plan.tasks)
+    previews = Previews(plan).all()
+    assert sum(len(one.up) for one in previews.values()) == 1000
+    assert {statement.group for one in previews.values() for statement in one.up} == {1}
+    assert (previews["00000000000499"].up[0].file, previews["00000000000499"].up[1].line) == (
+        "00000000000499_step.sql",
+        3,
+    )
