@@ -174,6 +174,31 @@ def test_migration_and_note_are_one_transaction(database: str, tmp_path: Path, l
         assert status is RunStatus.DONE
 
 
+def test_a_note_that_failed_after_a_statement_outside_a_transaction_is_made_up_for(
+    database: str, tmp_path: Path
+) -> None:
+    plan = load_plan(put(tmp_path, DIRECTORIES["dbmate"]))
+    with connect(database) as conn:
+        as_left_by_its_tool(conn, "dbmate", plan)
+        run_id = begin(conn, plan)
+        conn.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;"
+            " CREATE TRIGGER no BEFORE INSERT ON schema_migrations FOR EACH ROW WHEN (NEW.version = '20260103')"
+            " EXECUTE FUNCTION no()"
+        )
+        status, _ = order(database, plan, run_id, Verb.START, until="end")
+        assert status is RunStatus.FAILED
+        assert listed(conn, "dbmate") == ["20260101", "20260102"]
+        conn.execute("DROP FUNCTION no CASCADE")
+        status, _ = order(database, plan, run_id, Verb.RESUME)
+        assert status is RunStatus.DONE
+        assert listed(conn, "dbmate") == VERSIONS["dbmate"]
+        built = conn.execute(
+            "SELECT count(*) FROM pgferry.statement WHERE sql LIKE 'CREATE INDEX%' AND status = 'done'"
+        )
+        assert built.fetchone() == (1,)
+
+
 def test_a_migration_that_another_tool_applies_meanwhile_is_rolled_back_here(database: str, tmp_path: Path) -> None:
     files = {
         n: t.replace("CREATE TABLE posts", "CREATE TABLE IF NOT EXISTS posts") for n, t in DIRECTORIES["dbmate"].items()
@@ -381,3 +406,12 @@ def test_a_rehearsal_against_a_database_carries_what_is_pending_there(database: 
     assert "flyway_schema_history: 1 of 3" in said
     assert "1/2 V1.9" in said
     assert "2/2 V1.10" in said
+
+
+def test_checks_are_those_of_what_is_applied(database: str, tmp_path: Path) -> None:
+    plan = load_plan(put(tmp_path, DIRECTORIES["sqitch"]))
+    with connect(database) as conn:
+        as_left_by_its_tool(conn, "sqitch", plan)
+        run_id = begin(conn, plan)
+        order(database, plan, run_id, Verb.START, until="users")
+    pgferry(database, tmp_path, "check")
