@@ -82,7 +82,7 @@ class Backfill:
             "batch",
             f"{self.mapping.old} copied: {totals.read:,} rows read, {totals.written:,} written,"
             f" {totals.rejected:,} rejected in {time.monotonic() - began:.1f} s",
-            task_id=self.task.id, content_hash=str(totals.content_hash), chunks=totals.chunks, retries=totals.retries,
+            task_id=self.task.id, content_hash=self._content(totals), chunks=totals.chunks, retries=totals.retries,
         )  # fmt: skip
 
     def _work_off_noted(self) -> None:
@@ -229,12 +229,16 @@ class Backfill:
             target_ms=orders.settings.target_ms, duty_percent=orders.settings.duty_percent, workers=orders.workers,
             reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),
             held="" if done else self.board.words(), settings=self._settings(), chunks=totals.chunks,
-            retries=totals.retries, last_error=totals.last_error, content_hash=str(totals.content_hash),
+            retries=totals.retries, last_error=totals.last_error, content_hash=self._content(totals),
             hands=tuple(str(hand) for hand in self.helpers),
         )  # fmt: skip
         self.session.live(self._name(), asdict(progress))
         note = f"{totals.read:,} rows" if done else f"{100 * share:.1f}%"
         runs.task_note(self.session.conn, self.session.run_id, self.task.id, note)
+
+    def _content(self, totals: Totals) -> str:
+        """The sum of the hashes; empty where some batches were not hashed."""
+        return str(totals.content_hash) if self.orders.settings.content_hash else ""
 
     def _settings(self) -> tuple[Setting, ...]:
         """Each setting with its value and who set it."""

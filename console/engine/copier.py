@@ -5,6 +5,7 @@ All of it is one transaction: the rows, the rejects, the chunk's state, its coun
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -104,6 +105,7 @@ class Copier:
         self.names = names
         self.statement = statement
         self.hold = hold
+        self.hashed = True  # whether a content hash is made of the next chunk's rows
         self._tested = False
         self._locked = True
         self._skip_next = 0
@@ -137,7 +139,7 @@ class Copier:
 
     def _take_the_ladder(self, conn: Conn, chunk: Chunk) -> Outcome:
         """The quick way first; where the sync was there before, or a row fails, a slower one."""
-        way = Way(tested=self._tested, skip=self._skip_next > 0, locked=self._locked)
+        way = Way(tested=self._tested, skip=self._skip_next > 0, locked=self._locked, hashed=self.hashed)
         self._skip_next = max(self._skip_next - 1, 0)
         while True:
             try:
@@ -162,8 +164,17 @@ class Copier:
                     raise stopped(error, self.mapping) from None
 
     def _whole(self, conn: Conn, chunk: Chunk, way: Way) -> Outcome:
-        done = chunks.done_statement(self.copy, chunk, self.statement.sums(chunk.low, chunk.high, way))
-        statement = sql.SQL("WITH {} {}").format(self.statement.writing(chunk.low, chunk.high, way), done)
+        if self.statement.bulk:  # no row is looked up by itself but the odd ones: a range is read page by page
+            conn.execute("SET LOCAL enable_indexscan = off")
+        if way.hashed:
+            done = chunks.done_statement(self.copy, chunk, self.statement.sums(chunk.low, chunk.high, way))
+            statement = sql.SQL("WITH {} {}").format(self.statement.writing(chunk.low, chunk.high, way), done)
+        else:
+            began = time.perf_counter()
+            written = conn.execute(self.statement.alone(chunk.low, chunk.high, way)).rowcount
+            ms = 1000 * (time.perf_counter() - began)
+            source = self.statement.counted(chunk.low, chunk.high, way, written)
+            statement = chunks.done_statement(self.copy, chunk, source, ms)
         row = conn.execute(statement).fetchone()
         assert row is not None
         return Outcome(*row)

@@ -17,6 +17,8 @@ from console.plan.model import Lookup, Mapping
 
 # From this many rows on a lookup is probed for each row (the server remembers results) instead of read whole.
 LARGE_LOOKUP = 5_000
+# How many rows the statement noted as rejects: pgferry.note_reject counts them.
+_NOTED = raw("coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,14 @@ class Way:
     without it the INSERT itself tests them, once, and one bad row fails the range.
     ``skip``: rows that the sync brought already are left alone (ON CONFLICT DO NOTHING).
     ``locked``: the old rows are locked, where writers do not note what they delete (see ``tombstones``).
+    ``hashed``: a content hash of the rows is made; to return a value for each row and to hash it is a quarter of the
+    statement's time (10 of 43 ms for 20,000 rows).
     """
 
     tested: bool = False
     skip: bool = False
     locked: bool = False
+    hashed: bool = True
 
 
 class CopyStatement:
@@ -45,34 +50,51 @@ class CopyStatement:
         self.facts = facts
         self.names = names
         self.old = facts.old.name if facts else mapping.old
-        self._bulk = bulk
+        self.bulk = bulk
         self._hash = hashes or sql.SQL("NULL::bigint")
         self._parts: dict[Way, tuple[Composed, Composed]] = {}
 
-    def sums(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
-        """A FROM item for ``WITH written AS (..)`` of ``writing``: (read, written, rejected, hash)."""
-        noted = sql.SQL("coalesce(nullif(current_setting('pgferry.noted', true), ''), '0')::bigint")
-        read: Composed = sql.SQL("w.written + {}").format(noted)
+    def alone(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
+        """``INSERT .. SELECT`` of the range, without a hash: as ``writing``, its row count says what was written."""
+        head, tail = self._rendered(replace(way, hashed=False))
+        return sql.Composed([head, ranges.between("s", self.names, low, high), tail])
+
+    def counted(self, low: Key | None, high: Key | None, way: Way, written: int) -> sql.Composed:
+        """A FROM item after ``alone``, in its transaction: (read, written, rejected, hash)."""
+        count = sql.Literal(written)
+        return sql.SQL("(SELECT {} AS read, {} AS written, {} AS rejected, 0 AS hash)").format(
+            self._read(low, high, way, count), count, _NOTED
+        )
+
+    def _read(self, low: Key | None, high: Key | None, way: Way, written: Composed) -> Composed:
         if way.skip or (self.facts and self.facts.new.more_unique):  # some rows are neither written nor rejected
-            read = sql.SQL("(SELECT count(*) FROM {} s WHERE {})").format(
+            return sql.SQL("(SELECT count(*) FROM {} s WHERE {})").format(
                 table(self.old), ranges.between("s", self.names, low, high)
             )
+        return sql.SQL("{} + {}").format(written, _NOTED)
+
+    def sums(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
+        """A FROM item for ``WITH written AS (..)`` of ``writing``: (read, written, rejected, hash)."""
         return sql.SQL(
             "(SELECT {} AS read, w.written, {} AS rejected, w.hash FROM"
             " (SELECT count(*) AS written, coalesce(sum(h), 0) AS hash FROM written) w OFFSET 0)"
-        ).format(read, noted)
+        ).format(self._read(low, high, way, raw("w.written")), _NOTED)
 
     def writing(self, low: Key | None, high: Key | None, way: Way) -> sql.Composed:
         """``written AS (INSERT .. SELECT of the range .. RETURNING hash)``.
 
         A row that is deleted, given another key or made refused meanwhile is noted by its writer (``tombstones``);
-        ``locked`` keeps it from that instead (FOR SHARE: FOR KEY SHARE would copy a value that is refused by now). Rows that the new shape refuses are noted as rejects in the
-        same scan. Of several old rows for one new key the canonical one goes in, else the first: as the sync does.
+        ``locked`` keeps it from that instead (FOR SHARE: FOR KEY SHARE would copy a value that is refused by now). Rows
+        that the new shape refuses are noted as rejects in the same scan. Of several old rows for one new key the
+        canonical one goes in, else the first: as the sync does.
         """
+        head, tail = self._rendered(replace(way, hashed=True))
+        return sql.Composed([head, ranges.between("s", self.names, low, high), tail])
+
+    def _rendered(self, way: Way) -> tuple[Composed, Composed]:
         if way not in self._parts:
             self._parts[way] = self._around(way)
-        head, tail = self._parts[way]
-        return sql.Composed([head, ranges.between("s", self.names, low, high), tail])
+        return self._parts[way]
 
     def _around(self, way: Way) -> tuple[Composed, Composed]:
         """What stands before and after the range, rendered."""
@@ -82,14 +104,16 @@ class CopyStatement:
         )
         targets = [name for name, _ in self.mapping.columns]
         text = sql.SQL(
-            "written AS (\n  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n"
+            "{begin}  INSERT INTO {new} AS n ({targets}) OVERRIDING SYSTEM VALUE\n"
             "  SELECT {values} FROM ({projection}) pgferry_c\n"
-            "  WHERE CASE WHEN {good} THEN true ELSE {note} END {conflict}\n  RETURNING {hash} AS h\n)"
+            "  WHERE CASE WHEN {good} THEN true ELSE {note} END {conflict}{end}"
         ).format(
+            begin=raw("written AS (\n" if way.hashed else ""),
+            end=sql.SQL("\n  RETURNING {} AS h\n)").format(self._hash) if way.hashed else raw(""),
             new=table(self.mapping.new),
             targets=commas(sql.Identifier(name) for name in targets),
             values=commas(column("pgferry_c", name) for name in targets),
-            projection=derive.forward(self.mapping, self._tests(way), source, bulk=self._bulk),
+            projection=derive.forward(self.mapping, self._tests(way), source, bulk=self.bulk),
             good=self._good(),
             note=sql.SQL("pgferry.note_reject({}, {}, {}, coalesce(pgferry_c.pgferry_reason, {}), {})").format(
                 sql.Literal(self.mapping.id),
@@ -101,7 +125,6 @@ class CopyStatement:
                 ),
             ),
             conflict=self._conflict(way),
-            hash=self._hash,
         )  # fmt: skip
         head, _, tail = text.as_string(None).partition("/*range*/")
         return raw(head), raw(tail)

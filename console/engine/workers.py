@@ -156,6 +156,7 @@ class Crew:
         if orders.held_by:
             orders.rest(0.1)
             return True
+        hand.hashed = orders.settings.content_hash
         outcome = hand.next(conn)
         orders.hungry.set()
         if outcome is None:

@@ -153,18 +153,24 @@ def failed(conn: Conn, copy: Copy, chunk: Chunk, error: str) -> None:
     )
 
 
-def done_statement(copy: Copy, chunk: Chunk, source: sql.Composable) -> sql.Composed:
+def done_statement(copy: Copy, chunk: Chunk, source: sql.Composable, ms: float | None = None) -> sql.Composed:
     """UPDATE that finishes the chunk from ``source``: a FROM item d (read, written, rejected, hash).
 
-    Part of the statement that writes the rows: what was done and that it was done are one.
+    In the transaction that writes the rows: what was done and that it was done are one. ``ms``: how long the work
+    took, None where this is part of the statement that did it.
     """
+    took = sql.SQL("1000 * extract(epoch FROM clock_timestamp() - statement_timestamp())")
     return sql.SQL(
         "UPDATE pgferry.chunk c SET status = 'done', rows_read = d.read, rows_written = d.written,"
         " rows_rejected = d.rejected, content_hash = d.hash, attempts = c.attempts + 1,"
-        " ms = 1000 * extract(epoch FROM clock_timestamp() - statement_timestamp()), finished_at = clock_timestamp()"
+        " ms = {}, finished_at = clock_timestamp()"
         " FROM {} d WHERE c.run_id = {} AND c.task_id = {} AND c.round = {} AND c.mapping = {} AND c.ordinal = {}"
         " RETURNING c.rows_read, c.rows_written, c.rows_rejected, c.ms"
-    ).format(source, *(sql.Literal(value) for value in (*copy.args, chunk.ordinal)))
+    ).format(
+        took if ms is None else sql.Literal(ms),
+        source,
+        *(sql.Literal(value) for value in (*copy.args, chunk.ordinal)),
+    )
 
 
 _SUMS = (

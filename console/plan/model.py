@@ -250,6 +250,7 @@ class BackfillSettings:
     probe_sql: str = ""
     probe_limit_ms: float = 0.0
     synchronous_commit: bool = False  # false: a batch lost in a crash is done again, its row in the journal is lost too
+    content_hash: bool = True  # of what each batch wrote
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,7 @@ _TASK = (
     Key("probe_sql", Type.TEXT, "Query whose latency tells how the server feels.", kinds=_COPY),
     Key("probe_limit_ms", Type.NUMBER, "Latency of probe_sql that slows it.", kinds=_COPY, least=0),
     Key("synchronous_commit", Type.FLAG, "Wait for the disk after each batch; default false.", kinds=_COPY),
+    Key("content_hash", Type.FLAG, "Hash what each batch wrote; default true.", kinds=_COPY),
     Key("checks", Type.TEXTS, "Ids of the checks it runs.", kinds=(Kind.CHECK,), least=1),
     Key("connections", Type.WHOLE, "Connections that compare rows; default 2.", kinds=(Kind.CHECK,), least=1, most=16),
     Key("leads", Type.TEXT, "Shape that leads after it.", kinds=(Kind.SWITCH,), choices=_choices(Leads)),

@@ -16,6 +16,7 @@ GROUP = "backfill"
 IN_PLACE_ROWS = 100_000  # the in-place baseline slows down along the table: a short one is in its favour
 LIMIT = "limit: one INSERT .. SELECT"
 ONE, TWO = "pgferry, 1 worker", "pgferry, 2 workers"
+UNHASHED = ", no content hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class Copied:
 
 
 def run_limit(ground: Ground) -> Copied:
-    """The limit."""
+    """The limit, by its best plan: left to estimates it may be read by an index on the names, in 2.5 times the time."""
     with ground.connection() as conn:
+        conn.execute("SET enable_nestloop = off")
         cpu, start = used(ground.server_pid), time.perf_counter()
         conn.execute(limit_statement(ground.mapping))
         return Copied(ground.rows, time.perf_counter() - start, used(ground.server_pid) - cpu)
@@ -117,6 +119,8 @@ Variant = Callable[[Ground], Copied]
 VARIANTS: dict[str, tuple[Variant, str]] = {
     ONE: (run_engine, ">= 0.90 of the limit, 6 x in place"),
     TWO: (lambda ground: run_engine(ground, workers=2), ">= 1.10 of the limit"),
+    ONE + UNHASHED: (lambda ground: run_engine(ground, content_hash=False), ">= 0.90 of the limit"),
+    TWO + UNHASHED: (lambda ground: run_engine(ground, workers=2, content_hash=False), ">= 1.10 of the limit"),
     "fixed 1,000 rows": (lambda ground: run_engine(ground, Fixed()), ""),
     "efficiency 0.90-0.95": (lambda ground: run_engine(ground, Efficiency()), ""),
     "p90 of the batch": (lambda ground: run_engine(ground, P90()), ""),
@@ -137,7 +141,7 @@ def measure(ground: Ground, repeats: int) -> list[Line]:
         limits = [_fresh(ground, run_limit)]
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             found[name].append(_fresh(ground, VARIANTS[name][0]))
-            if name in (ONE, TWO):
+            if name.startswith((ONE, TWO)):
                 limits.append(_fresh(ground, run_limit))
         found[LIMIT].append(_mean(limits))
         start = time.perf_counter()

@@ -96,6 +96,7 @@ class Ground:
             facts = mapping_facts(conn, mapping, self.plan.archive_schema)
             for prepared in sync.prepare(mapping, facts, Direction.FORWARD, mapping.old):
                 conn.execute(prepared)
+            tombstones.begin(conn, mapping)  # as where the triggers are on: writers note, so that no row is locked
             conn.execute("CHECKPOINT")
 
     def sync_off(self) -> None:
@@ -115,8 +116,6 @@ class Ground:
                 *sync.triggers(mapping, direction, mapping.old),
             ):
                 conn.execute(statement)
-            if direction is Direction.FORWARD:
-                tombstones.begin(conn, mapping)
 
     def indexed(self) -> None:
         """What the plan does after the copy: the other indexes, the foreign key, its validation, statistics."""

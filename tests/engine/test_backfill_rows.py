@@ -210,6 +210,25 @@ def test_the_chunks_hashes_are_those_of_the_rows_as_written(a_copy: Make, conn: 
     assert conn.execute(look).fetchone() != written, "two rows that exchange a value are seen"
 
 
+def test_without_a_content_hash_the_same_rows_are_copied_and_counted(a_copy: Make, conn: Conn) -> None:
+    """One batch goes the quick way, one meets a row that the sync brought, one has a row to be set apart."""
+    conn.execute("INSERT INTO sales_v2 SELECT at, 7, amount, 'there' FROM sales WHERE note = 'row 6'")
+    conn.execute("UPDATE sales SET amount = 1000001 WHERE note = 'row 1000'")
+    session = a_copy(replace(PACE, content_hash=False))
+    run(session)
+    assert sums(conn) == (2000, 1918, 81, 1919, 81)
+    assert conn.execute("SELECT note FROM sales_v2 WHERE good_id = 7 AND note IN ('there', 'row 6')").fetchall() == [
+        ("there",)
+    ]
+    assert conn.execute("SELECT count(*) FROM pgferry.chunk WHERE ms <= 0").fetchone() == (0,)
+    hashes = conn.execute("SELECT content_hash = 0, count(*) FROM pgferry.chunk GROUP BY 1").fetchall()
+    assert hashes[0][0] is True
+    [text] = conn.execute(
+        "SELECT data->>'content_hash' FROM pgferry.event WHERE text LIKE '%copied: 2,000%'"
+    ).fetchall()
+    assert text == ("",)
+
+
 def test_columns_that_cannot_be_hashed_are_hashed_as_text(a_copy: Make, conn: Conn) -> None:
     conn.execute("ALTER TABLE sales_v2 ALTER note TYPE json USING to_json(note)")
     columns = tuple((n, "to_json(o.note)" if n == "note" else e) for n, e in MAPPING.columns)
