@@ -17,6 +17,7 @@ from console.sql.hazards.allow import counted
 from console.sql.hazards.catalogue import RULES, canonical, explain, listing, near, page
 from console.sql.lint import lint_json
 from console.sql.model import Hazard, Statement
+from console.sql.psql import passed_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ def lint(wanted: LintWanted) -> int:
         places = [one for statement in found for one in found_in(statement, Path(statement.file))]
         out(sarif(places, RULES, repository_of(wanted.files[0])))
     else:
+        for source in sources:
+            for line, words in passed_over(source.text):
+                out(safe(f"{source.path}:{line}: passed over, only psql uses it: {words}"))
         for statement in found:
             _print(statement)
         out(_total(found))

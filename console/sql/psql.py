@@ -52,11 +52,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """SQL without psql's own lines: the text, the offsets of its semicolons, and what was refused."""
+    """SQL without psql's own lines: the text, the offsets of its semicolons, what was refused and what passed over."""
 
     text: str
     semicolons: tuple[int, ...]
     faults: tuple[Fault, ...]
+    passed: tuple[Fault, ...]
 
 
 def _comment(text: str, at: int) -> tuple[int, int]:
@@ -122,6 +123,7 @@ def clean(text: str) -> Clean:
     pieces: list[str] = []
     semicolons: list[int] = []
     faults: list[Fault] = []
+    passed: list[Fault] = []
     kept = at = 0
     statement = 0  # where the statement that is being read may begin
     if text.startswith("\ufeff"):
@@ -144,6 +146,8 @@ def clean(text: str) -> Clean:
             first = not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t\ufeff")
             if why := _refusal(text[start:end], first):
                 faults.append(Fault(start, why))
+            else:
+                passed.append(Fault(start, text[start:end].strip()))
             pieces += [text[kept:start], _blank(text[start:end])]
             kept = at = end
         elif found == ";":
@@ -155,7 +159,12 @@ def clean(text: str) -> Clean:
                 kept = at = end
             statement = at
     pieces.append(text[kept:])
-    return Clean("".join(pieces), tuple(semicolons), tuple(faults))
+    return Clean("".join(pieces), tuple(semicolons), tuple(faults), tuple(passed))
+
+
+def passed_over(text: str) -> tuple[tuple[int, str], ...]:
+    """psql's commands in ``text`` that only print or format, and are left out: line (1-based) and words."""
+    return tuple((text.count("\n", 0, found.offset) + 1, found.what) for found in clean(text).passed)
 
 
 def _carries_data(text: str, start: int, end: int) -> bool:

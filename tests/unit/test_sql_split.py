@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from console.commands.lint import LintWanted, lint
 from console.errors import PlanError
 from console.sql.analyse import read_file
 from console.sql.kinds import UNKNOWN
@@ -106,6 +108,16 @@ def test_what_only_prints_is_passed_over(line: str) -> None:
     assert [(p.sql, p.line) for p in split(f"{line}\nSELECT 1;\n{line}\r\nSELECT 2;\n{line}")] == [
         ("SELECT 1", 2),
         ("SELECT 2", 4),
+    ]
+
+
+def test_lint_says_what_it_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.sql"
+    file.write_text("\\timing on\nSELECT 1;\n  \\echo done\n")
+    assert lint(LintWanted((file,), 18, False, "text")) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"{file}:1: passed over, only psql uses it: \\timing on",
+        f"{file}:3: passed over, only psql uses it: \\echo done",
     ]
 
 
