@@ -9,6 +9,7 @@ from functools import cache
 from psycopg import sql
 
 from console.commands.copy_order import order_words
+from console.commands.own_drops import without_expected
 from console.commands.plan_hazards import plan_hazards, with_hazards
 from console.commands.plan_reading import Reading, names_of, read_plan
 from console.commands.plan_record import Record
@@ -129,6 +130,8 @@ class Previews:
         else:
             up = self._derived(task)
             down = self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
+            up = without_expected((), up)
+        down = without_expected(up, down)
         up, down = self._measured(task, UP, up), self._measured(task, DOWN, down)
         words, well = self.record.words(task)
         allowed = tuple(Accepted(one.hazard, one.reason) for one in task.allow)

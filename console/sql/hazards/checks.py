@@ -198,9 +198,12 @@ def _sequence(facts: Facts, stmt: Any) -> None:
 
 
 def _grant(facts: Facts, stmt: Any) -> None:
-    if stmt.objtype not in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
-        what = enum_words(pb.ObjectType, stmt.objtype).lower()
-        names = [f"a {what}"] if not all(facts.is_new(plain_name(object_name(n))) for n in stmt.objects) else []
+    what = enum_words(pb.ObjectType, stmt.objtype).lower()
+    if stmt.targtype == pb.ACL_TARGET_ALL_IN_SCHEMA:
+        names = [f"every {what} of schema {name}" for name in strings(stmt.objects) if name != "pgferry"]
+    elif stmt.objtype not in (pb.OBJECT_TABLE, pb.OBJECT_SEQUENCE):
+        found = [plain_name(object_name(n)) for n in stmt.objects]
+        names = [f"{what} {name}" for name in found if not facts.is_new(name) and not name.startswith("pgferry.")]
     else:
         names = [
             relation(inner(n)) for n in stmt.objects if which(n) == "range_var" and not facts.is_new(relation(inner(n)))
