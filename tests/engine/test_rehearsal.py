@@ -228,7 +228,7 @@ def test_roles_that_the_plan_only_names_are_made(scratch: Scratch, tmp_path: Pat
 def test_a_statement_that_nobody_understands_is_rehearsed_before_anybody_accepts_it(
     scratch: Scratch, tmp_path: Path
 ) -> None:
-    block = "DO $$ BEGIN EXECUTE 'ALTER TABLE things ADD COLUMN seen text'; END $$;\n"
+    block = "DO $$ BEGIN EXECUTE replace('ALTER TABLE NAME ADD COLUMN seen text', 'NAME', 'things'); END $$;\n"
     task = rehearsed(scratch, a_plan(tmp_path, {"A": (block, "ALTER TABLE things DROP COLUMN seen;\n")}))["A"]
     assert task.outcome is Outcome.PASSED, task.why
     assert ("things", "ACCESS EXCLUSIVE") in statement(task, "DO").locks

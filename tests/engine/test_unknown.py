@@ -13,7 +13,7 @@ from tests.engine.scene import a_file, a_plan, a_run, a_task, order
 from tests.engine.tiny import ferry, tiny_plan
 from tests.faults.tools import state_of
 
-DYNAMIC = "DO $$ BEGIN EXECUTE 'INSERT INTO things VALUES (1), (2), (3)'; END $$;\n"
+DYNAMIC = "DO $$ BEGIN EXECUTE replace('INSERT INTO x VALUES (1), (2), (3)', 'x', 'things'); END $$;\n"
 ACCEPTED = f"-- pgferry: allow UNKNOWN it was rehearsed\n{DYNAMIC}"
 
 
@@ -50,7 +50,7 @@ def test_with_a_reason_it_runs(database: str, text: str, allow: tuple[Allow, ...
 
 
 def test_a_way_back_that_is_unknown_is_refused_on_the_way_there(database: str, tmp_path: Path) -> None:
-    plan = tiny_plan(tmp_path, fill_down="DO $$ BEGIN EXECUTE 'DELETE FROM things'; END $$;\n")
+    plan = tiny_plan(tmp_path, fill_down="DO $$ BEGIN EXECUTE replace('DELETE FROM x', 'x', 'things'); END $$;\n")
     code, _, err = ferry("apply", "--plan", str(plan), "--dsn", database)
     assert code == 5
     assert "003_fill.down.sql:1" in err
@@ -85,7 +85,7 @@ def test_the_engine_itself_runs_nothing_of_such_a_task(database: str) -> None:
 
 def test_a_task_with_a_reason_is_also_taken_back(database: str) -> None:
     allow = (Allow("unknown", "rehearsed"),)
-    down = a_file("1.down.sql", "DO $$ BEGIN EXECUTE 'DROP TABLE first'; END $$;")
+    down = a_file("1.down.sql", "DO $$ BEGIN EXECUTE replace('DROP TABLE x', 'x', 'first'); END $$;")
     task = a_task("odd", Kind.SQL, file=a_file("1.sql", "CREATE TABLE first (i int);"), down=down, allow=allow)
     plan = a_plan(task)
     run_id = a_run(database, plan)

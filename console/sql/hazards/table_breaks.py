@@ -11,7 +11,7 @@ RULES = (
         "UNKNOWN-STATEMENT", _HURTS, "What it does is not known",
         "It is counted as ACCESS EXCLUSIVE on everything, and pgferry runs it only where the file or the task accepts"
         " it (allow UNKNOWN).",
-        "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 't'; END $$;", "DO $$ BEGIN PERFORM 1; END $$;",
+        "DO $$ BEGIN EXECUTE current_setting('my.statement'); END $$;", "DO $$ BEGIN PERFORM 1; END $$;",
         "strong_migrations execute; squawk transaction-nesting, ban-uncommitted-transaction, syntax-error",
     ),
     Rule(
