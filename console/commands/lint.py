@@ -37,7 +37,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise PlanError("it is not UTF-8 text", file=str(path), do="Convert it to UTF-8.") from None
+        raise PlanError("it is not UTF-8 text.", file=str(path), do="Convert it to UTF-8.") from None
 
 
 def lint(wanted: LintWanted) -> int:
