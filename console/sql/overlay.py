@@ -44,7 +44,7 @@ def lay_over(statement: Statement, seen: Seen) -> Statement:
     new = {name for name, _ in seen.new}
     for name, mode in measured.items():
         locks.append(Lock(name, mode, MEASURED, name in new))
-        if LEVEL[mode] > strongest and LEVEL[mode] >= LEVEL[SHARE_UPDATE]:
+        if name not in new and LEVEL[mode] > strongest and LEVEL[mode] >= LEVEL[SHARE_UPDATE]:
             differences.append(f"nothing derived for {name}, measured {mode}")
     rewrite = _rewrite(statement, seen, differences)
     ordered = tuple(sorted(locks, key=lambda lock: (-LEVEL[lock.mode], lock.new, lock.object)))
@@ -75,7 +75,8 @@ def _compared(lock: Lock, mode: str | None, before: str | None, seen: Seen, diff
         return lock
     if mode == lock.mode:
         return replace(lock, basis=MEASURED)
-    differences.append(f"derived {lock.mode} on {lock.object}, measured {mode}")
+    if max(LEVEL[mode], LEVEL[lock.mode]) >= LEVEL[SHARE_UPDATE]:  # weaker ones depend on which rows were there
+        differences.append(f"derived {lock.mode} on {lock.object}, measured {mode}")
     return replace(lock, mode=mode, basis=MEASURED) if LEVEL[mode] > LEVEL[lock.mode] else lock
 
 

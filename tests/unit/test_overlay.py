@@ -114,3 +114,10 @@ def test_a_way_back_that_differs_is_not_well(tmp_path: Path) -> None:
         "rehearsed 2026-11-21: the way back DIFFERS: index i",
         False,
     )
+
+
+def test_what_a_statement_makes_itself_is_no_difference() -> None:
+    made = (("n", "ACCESS EXCLUSIVE"), ("n_pkey", "ACCESS EXCLUSIVE"))
+    laid = lay_over(_one("CREATE TABLE n (id int PRIMARY KEY)"), Seen(made, new=made))
+    assert laid.measured is not None
+    assert not laid.measured.differences
