@@ -200,12 +200,15 @@ class Crew:
         self._with_connection(self._plan_one, lambda: not orders.ended.is_set() and not orders.done.is_set())
 
     def _plan_one(self, conn: Conn) -> bool:
-        """Keep one free chunk ready, so that nobody waits for the walk along the key; more would outlive a new size."""
+        """Keep a free chunk ready for each worker, so that none waits for the walk along the key, though all end at once.
+
+        More would outlive a new size.
+        """
         ground, orders = self.ground, self.orders
         open_chunks, exhausted = chunks.waiting(conn, ground.copy)
         if exhausted:
             return False
-        if open_chunks <= max(orders.workers, orders.hands):
+        if open_chunks < 2 * max(orders.workers, orders.hands):
             try:
                 plan_next(conn, ground.copy, ground.facts, ground.names, orders.batch_rows, wait=True)
             except psycopg.errors.LockNotAvailable:  # a chunk is being halved
