@@ -112,6 +112,8 @@ def test_production_is_asked_for_and_a_kill_leaves_nothing(
     assert wait_until(lambda: (owner.execute(sleeping).fetchone() or (0,))[0])  # type: ignore[arg-type]
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=20)
+    # The server notices a dead client when its statement ends; until then the rows stay locked.
+    assert wait_until(lambda: not (owner.execute(sleeping).fetchone() or (0,))[0])  # type: ignore[arg-type]
     assert owner.execute("SELECT count(*) FROM things").fetchone() == (200,)
     code, out, _ = ferry(*words, "--yes", "--format", "json", PGFERRY_ENV="PROD")
     assert code == 0

@@ -184,6 +184,7 @@ def test_back_to_a_point_in_between(carried: Carried, a_copy: str, point: str) -
     assert legacy_rows(a_copy) == carried.legacy
 
 
+@pytest.mark.long  # all of these tests run on 16 with PGFERRY_TEST_MAJOR=16
 def test_there_and_back_on_16(server16: EmbeddedServer) -> None:
     name = f"shipped_{uuid.uuid4().hex[:12]}"
     carried = carry_to_the_end(server16, without_programs(shipped()), name)

@@ -86,7 +86,9 @@ def test_a_live_runner_of_another_run_is_named(database: str) -> None:
             Refused, match=f"alice runs it: process \\d+ on {re.escape(socket.gethostname())}, since 20"
         ):
             lease.acquire(second, other_run, "bob")
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
         first.close()
+        until(lambda: not one(second, f"{held} WHERE datname = current_database())"), "the server to end the session")
         assert lease.acquire(second, other_run, "bob"), "neither had begun, and the first is gone"
 
 
