@@ -326,7 +326,7 @@ def _complete(conn: Conn) -> bool:
     return all(conn.execute(f"SELECT 1 {_TABLE}", (name,)).fetchone() for name in _NEWEST)
 
 
-_NEWEST = ("plan_version", "latency", "history", "control")
+_NEWEST = ("plan_version", "latency", "history", "control", "noting", "tombstone")
 
 
 # From the catalogue, which every role may read, not by name, which needs USAGE on the schema.

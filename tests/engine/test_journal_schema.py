@@ -47,3 +47,12 @@ def test_events_are_only_ever_added(database: str, tampering: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only ever added"):
             conn.execute(tampering)
         assert events.broken_links(conn, run_id) == []
+
+
+@pytest.mark.parametrize("table", ["plan_version", "latency", "history", "control", "noting", "tombstone"])
+def test_a_journal_of_this_version_that_lacks_a_table_gets_it(database: str, table: str) -> None:
+    with connect(database) as conn:
+        schema.install(conn)
+        conn.execute(f"DROP TABLE pgferry.{table} CASCADE")
+        schema.install(conn)
+        assert conn.execute("SELECT to_regclass(%s) IS NOT NULL", (f"pgferry.{table}",)).fetchone() == (True,)
