@@ -53,6 +53,9 @@ def _rate(text: str) -> float:
     return value
 
 
+Add = Callable[..., argparse.ArgumentParser]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pgferry",
@@ -75,27 +78,44 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument("--dsn", default="", help="conninfo string or URI; default: libpq's environment")
         return made
 
-    def formats(made: argparse.ArgumentParser, *names: str) -> None:
-        made.add_argument("--format", choices=("text", "json", *names), default="text")
+    _screen_words(add)
+    _steering_words(add)
+    _reading_words(add)
+    _init_words(add)
+    completion = add("completion", "print the shell's completion of this command's words", plan=False, dsn=False)
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), help='for bash: eval "$(pgferry completion bash)"'
+    )
+    return parser
 
-    def screen(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII characters only")
-        made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
 
+def _formats(made: argparse.ArgumentParser, *names: str) -> None:
+    """``--format`` with text, json and these."""
+    made.add_argument("--format", choices=("text", "json", *names), default="text")
+
+
+def _screen(made: argparse.ArgumentParser) -> None:
+    """How a console is drawn."""
+    made.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII characters only")
+    made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
+
+
+def _screen_words(add: Add) -> None:
+    """The commands that open a console, and the demo."""
     demo = add("demo", "a real server, generated data, live traffic and the console on the shipped plan", dsn=False)
     demo.add_argument("--rows", type=_whole(1), default=1_000_000, help="tickers to generate (default 1000000)")
     demo.add_argument("--traffic", type=_rate, default=500, metavar="OPS", help="operations/s (default 500; 0: none)")
     demo.add_argument("--headless", action="store_true", help="run all phases without a screen")
     demo.add_argument("--and-back", action="store_true", help="with --headless: then roll back to the start")
     demo.add_argument("--keep", type=Path, metavar="DIR", help="keep the server's data in DIR and use it again")
-    formats(demo)
-    screen(demo)
+    _formats(demo)
+    _screen(demo)
 
     run = add("run", "open the console on a plan")
     run.add_argument("--dry-run", action="store_true", help="for reviewers: nothing can be written")
     run.add_argument("--control", action="store_true", help="take control at once; on PROD else only after T")
     run.add_argument("--offline", action="store_true", help="a dry run without any database")
-    screen(run)
+    _screen(run)
 
     attach = add("attach", "open the console on a run that goes on already")
     attach.add_argument("run", type=int, nargs="?", help="the run's number (default: the newest)")
@@ -104,23 +124,23 @@ def _parser() -> argparse.ArgumentParser:
         "--plain", action="store_true",
         help="lines instead of a screen, for screen readers and pipes (by itself where no screen can be drawn)",
     )  # fmt: skip
-    screen(attach)
+    _screen(attach)
 
-    apply = add("apply", "run forward without a screen")
-    apply.add_argument("--until", default="end", metavar="TASK", help="a task, a phase or end (default)")
-    formats(apply)
-
-    formats(add("status", "where the newest run stands"))
-    formats(add("report", "the whole report of the newest run"), "markdown", "html", "jsonl")
     replay = add("replay", "play the console through a past run")
     replay.add_argument(
         "what", nargs="?", default="", metavar="RUN", help="its number, or a file of report --format jsonl"
     )
-    screen(replay)
-    completion = add("completion", "print the shell's completion of this command's words", plan=False, dsn=False)
-    completion.add_argument(
-        "shell", choices=("bash", "zsh", "tcsh"), help='for bash: eval "$(pgferry completion bash)"'
-    )
+    _screen(replay)
+
+
+def _steering_words(add: Add) -> None:
+    """The commands that act on a run or look at it without a screen."""
+    apply = add("apply", "run forward without a screen")
+    apply.add_argument("--until", default="end", metavar="TASK", help="a task, a phase or end (default)")
+    _formats(apply)
+
+    _formats(add("status", "where the newest run stands"))
+    _formats(add("report", "the whole report of the newest run"), "markdown", "html", "jsonl")
 
     speed = add("speed", "change a copy's settings while it runs, or before it is resumed")
     speed.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="for instance workers=2 max_lock_waiters=5")
@@ -139,13 +159,16 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("--to", required=True, metavar="TASK", help="a task, a phase or start")
     rollback.add_argument("--show", action="store_true", help="only say what would be done")
     rollback.add_argument("--typed", default="", metavar="DATABASE", help="the database's name, where data is lost")
-    formats(rollback)
+    _formats(rollback)
 
     check = add("check", "run the plan's checks now, or compare every row (--rows)")
     check.add_argument("--phase", default="", help="only those of one phase")
     _rows(check)
-    formats(check)
+    _formats(check)
 
+
+def _reading_words(add: Add) -> None:
+    """The commands that read a plan or SQL files, and what a reviewer does with them."""
     plan = add("plan", "print the plan: statements, locks, hazards, ways back")
     plan.add_argument("--database", action="store_true", help="use the catalogue of the database too")
     plan.add_argument("--task", action="append", default=[], metavar="ID", help="only this task (may be repeated)")
@@ -153,21 +176,19 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--hazards", action="store_true", help="only statements with hazards")
     plan.add_argument("--diff", action="store_true", help="only how it differs from what was begun, else approved")
     plan.add_argument("--strict", action="store_true", help="exit code 1 on a hazard that hurts and nobody accepted")
-    formats(plan, "markdown", "html", "sarif")
+    _formats(plan, "markdown", "html", "sarif")
 
-    _rehearse_words(add, formats)
+    _rehearse_words(add)
 
-    _approve_words(add("approve", "record that you approve exactly these files, or where the approval stands"), formats)
+    _approve_words(add("approve", "record that you approve exactly these files, or where the approval stands"))
 
     _lint(add("lint", "what the statements of SQL files lock and risk", plan=False, dsn=False))
 
-    _init_words(add)
     down = add("new-down", "write the derived way back of an SQL file beside it", plan=False, dsn=False)
     down.add_argument("file", type=Path, metavar="FILE")
-    return parser
 
 
-def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callable[..., None]) -> None:
+def _rehearse_words(add: Add) -> None:
     made = add("rehearse", "prove the plan on a scratch server: forward, back to the byte, forward again")
     made.add_argument(
         "--database", action="store_true", help="with the schema and rows of the database (as --dsn does)"
@@ -196,7 +217,7 @@ def _rehearse_words(add: Callable[..., argparse.ArgumentParser], formats: Callab
         metavar="FILE",
         help="a report as .md, .html or .json; again for more",
     )
-    formats(made)
+    _formats(made)
 
 
 def _rehearse(settings: Settings, args: argparse.Namespace) -> int:
@@ -245,7 +266,7 @@ def _do_lint(args: argparse.Namespace) -> int:
     return lint(LintWanted(tuple(args.files), args.pg, args.style, args.format))
 
 
-def _approve_words(made: argparse.ArgumentParser, formats: Callable[[argparse.ArgumentParser], None]) -> None:
+def _approve_words(made: argparse.ArgumentParser) -> None:
     """The words of ``approve``."""
     made.add_argument("--comment", default="", metavar="TEXT", help="kept with it")
     made.add_argument("--withdraw", action="store_true", help="take your approval back")
@@ -253,7 +274,7 @@ def _approve_words(made: argparse.ArgumentParser, formats: Callable[[argparse.Ar
     made.add_argument("--file", action="store_true", help="in approvals.jsonl beside the plan, not in the journal")
     made.add_argument("--check", action="store_true", help="only say where it stands; exit code 5 if not approved")
     made.add_argument("--grant", default="", metavar="ROLE", help="let a role record approvals in the journal")
-    formats(made)
+    _formats(made)
 
 
 def _approve(settings: Settings, args: argparse.Namespace) -> int:
@@ -266,7 +287,7 @@ def _approve(settings: Settings, args: argparse.Namespace) -> int:
     return approve(settings, wish)
 
 
-def _init_words(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _init_words(add: Add) -> None:
     """The words of ``init`` and ``config``."""
     init = add("init", "write a small plan that applies as it is, to begin with", plan=False, dsn=False)
     init.add_argument("directory", nargs="?", type=Path, default=Path(), metavar="DIR", help="default: this one")

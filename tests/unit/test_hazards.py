@@ -178,7 +178,7 @@ def test_a_statement_without_a_hazard_does_not_keep_what_is_wrong_with_a_comment
 def test_the_table_explains_itself_and_makes_the_page() -> None:
     assert all(code in listing() for code in RULES)
     assert all(rule.fires.splitlines()[0] in explain(rule) for rule in RULES.values())
-    assert (ROOT / "docs" / "hazards.md").read_text(encoding="utf-8") == page()
+    assert (ROOT / "console" / "sql" / "hazards" / "README.md").read_text(encoding="utf-8") == page()
 
 
 def test_hazards_inside_a_block_and_unknown_text_are_found() -> None:
