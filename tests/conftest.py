@@ -31,7 +31,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(scope="session")
 def server16() -> Iterator[EmbeddedServer]:
-    """A server of PostgreSQL 16."""
+    """A server of PostgreSQL 16, for long tests: with PGFERRY_TEST_MAJOR=16 the usual ones run on it."""
     yield from _running(16)
 
 

@@ -196,7 +196,7 @@ class Ground:
         return held, rewritten
 
 
-@pytest.fixture(scope="module", params=["server", "server16"])
+@pytest.fixture(scope="module", params=["server", pytest.param("server16", marks=pytest.mark.long)])
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     server: EmbeddedServer = request.getfixturevalue(request.param)
     name = f"overlay_{request.param}"

@@ -31,7 +31,7 @@ class Place:
     major: int
 
 
-@pytest.fixture(scope="module", params=["server", "server16"])
+@pytest.fixture(scope="module", params=["server", pytest.param("server16", marks=pytest.mark.long)])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     server: EmbeddedServer = request.getfixturevalue(request.param)
     with psycopg.connect(server.create_database("safe_forms"), autocommit=True) as conn:

@@ -41,7 +41,7 @@ class Prepared:
     fresh: Callable[[], str]
 
 
-@pytest.fixture(scope="module", params=["server", "server16"])
+@pytest.fixture(scope="module", params=["server", pytest.param("server16", marks=pytest.mark.long)])
 def prepared(request: pytest.FixtureRequest) -> Iterator[Prepared]:
     """The corpus' database, once for each server version."""
     server: EmbeddedServer = request.getfixturevalue(request.param)

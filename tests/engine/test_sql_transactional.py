@@ -69,7 +69,7 @@ LOCK TABLE t
 """.strip().splitlines()
 
 
-@pytest.fixture(scope="module", params=["server", "server16"])
+@pytest.fixture(scope="module", params=["server", pytest.param("server16", marks=pytest.mark.long)])
 def conn(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A connection to a database with a few objects, on each server version."""
     server: EmbeddedServer = request.getfixturevalue(request.param)
