@@ -26,6 +26,8 @@ from console.sql.hazards.catalogue import UNKNOWN
 OPERATOR = "rehearsal"
 PATIENCE_S = 5.0
 _NOTHING_TO_UNDO = (Kind.CHECK, Kind.DRAIN, Kind.GATE)
+_COPY_EACH = 10  # tasks from one copy of the database to the next
+_START = "start"
 Say = Callable[[str], None]
 Lacking = Callable[[Task, str], str]
 
@@ -65,6 +67,7 @@ class Course:
         self.walked: list[Task] = []  # forward, in order, and standing
         self.states: dict[str, State] = {}  # before each of them
         self.kept: set[str] = set()  # tasks before which a copy of the database is kept
+        self._next_copy = _COPY_EACH
         self.session: Session | None = None
         self.run_id = 0
         self.judged = {task.id: _Judged() for task in self.plan.tasks}
@@ -75,6 +78,7 @@ class Course:
         with self.scratch.connect() as conn:
             schema.install(conn)
             self.run_id = runs.create(conn, self.current, OPERATOR)
+        self.scratch.keep(_START)
         try:
             last = self._each_alone()
             if not self.only:
@@ -105,7 +109,7 @@ class Course:
         judged = self.judged[task.id]
         skip_back = bool(self.only and self.only != task.id)
         looks = task.kind in _NOTHING_TO_UNDO
-        if not (skip_back or looks):
+        if not (skip_back or looks) and (task.irreversible or self._next_copy <= len(self.walked)):
             self._keep(task)
         error, judged.forward_ms = self._forward(task)
         if error:
@@ -134,10 +138,11 @@ class Course:
             again, _ = self._forward(task, traced=False)
             if not again:
                 judged.judge(Outcome.PASSED)
-                self._forget(task)
                 return
             judged.judge(Outcome.FAILED, f"forward again after the way back failed: {again}")
-        self._come_back_to(task)
+        self._stand_before(task)
+        if task.id not in self.kept:  # the way back of the whole plan comes by here
+            self._keep(task)
         self._forward(task, traced=False)
 
     def _looked(self, task: Task, before: State) -> State:
@@ -171,11 +176,9 @@ class Course:
                 judged.why += f" Taking back what it had done failed too: {back_error}"
             elif judged.differences:
                 judged.why += f" Taking back what it had done leaves {_counted(judged.differences)}."
+        if not self.only:
+            self._stand_before(task)
         self.current = _without(self.current, task.id)
-        if task.id in self.kept:
-            self._come_back_to(task)
-            self._forget(task)
-            return before
         self._hang_up()
         return self.scratch.state()
 
@@ -188,36 +191,20 @@ class Course:
 
     def _in_sequence(self, last: State) -> None:
         self.say("the whole plan back to the start")
-        known: tuple[Difference, ...] = ()
-        stopped = ""
         for task in reversed(self.walked):
-            judged = self.judged[task.id]
-            if stopped:
-                judged.why = "; ".join(w for w in (judged.why, f"in sequence not reached: {stopped}") if w)
-                continue
             if task.irreversible:
-                self._come_back_to(task)
-                known = ()
+                self._stand_before(task)
                 continue
             error, _ = self._back(task, traced=False)
             found = () if error else compare(self.states[task.id], self.scratch.state())
-            fresh = tuple(one for one in found if one not in known)
-            if task.kind not in _NOTHING_TO_UNDO and (error or fresh):
-                self._worse(judged, error, fresh)
-            if task.id in self.kept and (error or found):
-                self._come_back_to(task)
-                known = ()
-            elif error:
-                stopped = f"the way back of {task.id} failed"
-            else:
-                known = found
-        if stopped or known:
-            return
+            if error or found:
+                self._worse(self.judged[task.id], task, error, found)
+                self._stand_before(task)  # the tasks before it are not to be blamed
         self.say("the whole plan forward again")
         self._forward_again(last)
 
-    def _worse(self, judged: _Judged, error: str, fresh: tuple[Difference, ...]) -> None:
-        if judged.alone is not Outcome.PASSED:
+    def _worse(self, judged: _Judged, task: Task, error: str, fresh: tuple[Difference, ...]) -> None:
+        if judged.alone is not Outcome.PASSED or task.kind in _NOTHING_TO_UNDO:
             return
         judged.outcome = Outcome.FAILED if error else Outcome.DIFFERS
         words = f"failed: {error}" if error else f"leaves {_counted(fresh)}"
@@ -237,9 +224,31 @@ class Course:
             judged.outcome, judged.differences = Outcome.DIFFERS, found
             judged.why = f"the whole plan forward again gives another schema: {_counted(found)}"
 
-    def _come_back_to(self, task: Task) -> None:
+    def _stand_before(self, task: Task) -> None:
+        """Come back to just before a task: to the nearest copy before it, and forward from there.
+
+        Rows made again may hold other times and numbers, so what stood between is recorded anew.
+        """
         self._hang_up()
-        self.scratch.restore(_copy_name(task))
+        ahead = self.walked[: self.walked.index(task)] if task in self.walked else list(self.walked)
+        again: list[Task] = []
+        name = _copy_name(task)
+        if task.id not in self.kept:
+            while ahead and ahead[-1].id not in self.kept:
+                again.append(ahead.pop())
+            if ahead:
+                again.append(ahead[-1])
+            name = _copy_name(ahead[-1]) if ahead else _START
+        self.scratch.restore(name)
+        for one in reversed(again):
+            self.states[one.id] = self.scratch.state()
+            error, _ = self._forward(one, traced=False)
+            if error:
+                raise FerryError(
+                    f"{one.id} went forward once and not again from the same state: {error}",
+                    state="The rehearsal stopped there; nothing outside its temporary folder was changed.",
+                    do="Make the task give the same result each time, then rehearse again.",
+                )
 
     # -- the engine
 
@@ -301,10 +310,7 @@ class Course:
         self._hang_up()
         self.scratch.keep(_copy_name(task))
         self.kept.add(task.id)
-
-    def _forget(self, task: Task) -> None:
-        self.kept.discard(task.id)
-        self.scratch.forget(_copy_name(task))
+        self._next_copy = len(self.walked) + _COPY_EACH
 
     def _result(self, task: Task) -> TaskRehearsed:
         judged = self.judged[task.id]

@@ -17,7 +17,7 @@ from console.errors import ConnectionFailed
 from console.journal.connect import Conn, connect
 from console.plan.model import Plan
 from console.rehearsal import schema
-from console.rehearsal.state import State, rows_of, sequences_of
+from console.rehearsal.state import State, rows_of, sequences_of, version_of_catalogue
 
 DATABASE = "rehearsal"
 # Nothing here outlives the rehearsal: no waiting for the disk; nothing else writes into the log that is measured.
@@ -80,6 +80,7 @@ class Scratch:
         self.server = server
         self.database = database
         self.conninfo = server.conninfo(database)
+        self._dumped: tuple[int, str] | None = None
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
     def create(self) -> None:
@@ -97,10 +98,12 @@ class Scratch:
 
     def state(self) -> State:
         """What the database holds now."""
-        pg_dump = self.server.binaries.program("pg_dump")
-        text = schema.dump(pg_dump, self.conninfo, self._environment)
         with self.connect() as conn:
-            return State(text, rows_of(conn), sequences_of(conn))
+            catalogue = version_of_catalogue(conn)
+            if self._dumped is None or self._dumped[0] != catalogue:
+                pg_dump = self.server.binaries.program("pg_dump")
+                self._dumped = catalogue, schema.dump(pg_dump, self.conninfo, self._environment)
+            return State(self._dumped[1], rows_of(conn), sequences_of(conn))
 
     def keep(self, name: str) -> None:
         """Copy the database under another name; nobody may be connected to it."""
@@ -108,6 +111,7 @@ class Scratch:
 
     def restore(self, name: str) -> None:
         """Put the copy in the place of the database."""
+        self._dumped = None
         self.server.drop_database(self.database)
         self._copy(self._name(name), self.database)
 

@@ -21,6 +21,61 @@ _TABLES = (
 _SEQUENCES = "SELECT schemaname, sequencename, coalesce(last_value, 0) FROM pg_sequences WHERE schemaname <> 'pgferry' ORDER BY 1, 2"
 
 
+# What pg_dump reads of a schema. Statistics, sizes and counters are written over in place and change no row's version.
+_CATALOGUES = [
+    "pg_class",
+    "pg_attribute",
+    "pg_attrdef",
+    "pg_constraint",
+    "pg_index",
+    "pg_inherits",
+    "pg_type",
+    "pg_enum",
+    "pg_range",
+    "pg_proc",
+    "pg_aggregate",
+    "pg_operator",
+    "pg_opclass",
+    "pg_opfamily",
+    "pg_amop",
+    "pg_amproc",
+    "pg_am",
+    "pg_cast",
+    "pg_collation",
+    "pg_conversion",
+    "pg_trigger",
+    "pg_rewrite",
+    "pg_policy",
+    "pg_namespace",
+    "pg_extension",
+    "pg_language",
+    "pg_sequence",
+    "pg_statistic_ext",
+    "pg_event_trigger",
+    "pg_default_acl",
+    "pg_foreign_table",
+    "pg_foreign_server",
+    "pg_foreign_data_wrapper",
+    "pg_user_mapping",
+    "pg_publication",
+    "pg_publication_rel",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_transform",
+    "pg_description",
+    "pg_depend",
+    "pg_init_privs",
+    "pg_seclabel",
+    "pg_partitioned_table",
+    "pg_largeobject_metadata",
+    "pg_shdepend",
+    "pg_shdescription",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of a table: how many, and the sum of their hashes."""
@@ -36,6 +91,20 @@ class State:
     schema: str
     rows: dict[str, Rows]
     sequences: dict[str, int]
+
+
+def version_of_catalogue(conn: Conn) -> int:
+    """A number that is another one after any row of the catalogue was written: while it stays, so does the schema."""
+    parts = sql.SQL(" + ").join(
+        sql.SQL(
+            "(SELECT coalesce(sum(hashtextextended(tableoid::text || ' ' || xmin::text || ' ' || ctid::text, 0)::numeric), 0)"
+            " FROM {})"
+        ).format(sql.Identifier("pg_catalog", name))
+        for name in _CATALOGUES
+    )
+    row = conn.execute(sql.SQL("SELECT {}").format(parts)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def rows_of(conn: Conn) -> dict[str, Rows]:
