@@ -30,7 +30,8 @@ def without_checks(plan: Plan) -> Plan:
     return replace(plan, phases=tuple(phases))
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long  # CI rehearses the shipped plan by the command itself
+@pytest.mark.parametrize("whole", [False, True])
 def test_the_shipped_plan_forward_back_and_forward(scratch: Scratch, whole: bool) -> None:  # noqa: F811
     plan = without_programs(shipped())
     plan = plan if whole else without_checks(plan)
