@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import psycopg
 
@@ -84,7 +83,7 @@ def _offer(settings: Settings, newest: FoundRun) -> int:
 
     number = int(answer) if answer else newest.id
     try:
-        return attach_screen(replace(settings), number, control=False, ascii_only=None, theme=None)
+        return attach_screen(settings, number, control=False, ascii_only=None, theme=None)
     except FerryError as error:
         print(safe(str(error)))
         return error.exit_code
