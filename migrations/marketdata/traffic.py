@@ -51,16 +51,19 @@ class Workload:
             ("trade", 80, self._trade),
             ("insert unmapped", 2, self._insert_unmapped),
         )
-        self._kinds = [kind for kind, _, _ in self.operations]
-        self._weights = [weight for _, weight, _ in self.operations]
         self._calls = {kind: call for kind, _, call in self.operations}
+        self._weights = {kind: weight for kind, weight, _ in self.operations}
+
+    def choose_from(self, weights: dict[str, int]) -> None:
+        """Do only these kinds of ``operations``, in these shares."""
+        self._weights = weights
 
     def step(self, shape: Shape) -> str:
         """Do one operation in a shape and return its kind. Raises psycopg.Error, and LookupError for a lost symbol.
 
         After an error the next step may be called; a broken connection is opened again by it.
         """
-        kind = self._random.choices(self._kinds, self._weights)[0]
+        kind = self._random.choices([*self._weights], [*self._weights.values()])[0]
         if kind == "insert unmapped" and shape == "normalised":
             kind = "insert"
         self.perform(kind, shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from console.demo.traffic import Traffic
@@ -15,6 +15,7 @@ from tests.benchmarks.ground import Ground, say
 from tests.benchmarks.lines import Line, line, ratio
 
 GROUP = "traffic"
+SINGLE = "tests.benchmarks.single_rows"
 RATE = 500.0  # operations a second over three processes
 Span = tuple[datetime, datetime]
 # No limit, the aim, the stretch: settings of the backfill, rows a second that it has to reach.
@@ -62,12 +63,15 @@ def _reported(conn: Conn, since: datetime) -> bool:
     return bool(row and row[0])
 
 
-def run(ground: Ground, seconds: float, rate: float, **settings: object) -> Felt:
-    """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy."""
+def run(ground: Ground, seconds: float, rate: float, *, module: str = "", **settings: object) -> Felt:
+    """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy. ``module``: another traffic."""
     ground.fresh()
+    plan = ground.plan
+    if module and plan.demo is not None:
+        plan = replace(plan, demo=replace(plan.demo, traffic=module))
     with ground.connection() as conn:
         conn.execute("TRUNCATE pgferry.app_window, pgferry.app_operations")
-        with Traffic(ground.plan, ground.conninfo, rate=rate) as traffic:
+        with Traffic(plan, ground.conninfo, rate=rate) as traffic:
             _watch(conn, min(2.0, seconds))  # connections, caches
             spans = [_watch(conn, seconds)]
             ground.sync_on()
@@ -86,19 +90,31 @@ def run(ground: Ground, seconds: float, rate: float, **settings: object) -> Felt
 
 
 def measure(ground: Ground, repeats: int, *, seconds: float = 8.0, rate: float = RATE) -> list[Line]:
+    """The plan's traffic at each speed, then single rows alone at the throttled ones."""
+    throttled = tuple(name for name, settings in SPEEDS.items() if settings)
+    return [
+        *_measured(ground, repeats, seconds, rate, tuple(SPEEDS)),
+        *_measured(ground, repeats, seconds, rate, throttled, module=SINGLE, called="single rows, "),
+    ]
+
+
+def _measured(
+    ground: Ground, repeats: int, seconds: float, rate: float, speeds: tuple[str, ...], *, module: str = "",
+    called: str = "",
+) -> list[Line]:  # fmt: skip
     """Each speed in turn, each with its own time at rest just before; percentiles are medians of the repetitions."""
-    felt: dict[str, list[Felt]] = {name: [] for name in SPEEDS}
+    felt: dict[str, list[Felt]] = {name: [] for name in speeds}
     for turn in range(repeats):
-        for name, settings in SPEEDS.items():
-            felt[name].append(run(ground, seconds, rate, **settings))
-        say(f"  traffic {ground.rows:,}: repetition {turn + 1} of {repeats}")
+        for name in speeds:
+            felt[name].append(run(ground, seconds, rate, module=module, **SPEEDS[name]))
+        say(f"  traffic {ground.rows:,}: {called}repetition {turn + 1} of {repeats}")
     every = [one for found in felt.values() for one in found]
     return [
-        _line(ground, "at rest", [one.rest for one in every], [one.rest for one in every]),
-        _line(ground, "sync on, no copy", [one.synced for one in every], [one.rest for one in every]),
+        _line(ground, f"{called}at rest", [one.rest for one in every], [one.rest for one in every]),
+        _line(ground, f"{called}sync on, no copy", [one.synced for one in every], [one.rest for one in every]),
         *(
             _line(
-                ground, name, [one.copy for one in found], [one.rest for one in found],
+                ground, called + name, [one.copy for one in found], [one.rest for one in found],
                 synced=[one.synced for one in found], rates=[one.rows_per_second for one in found], aim=AIMS[name],
             )
             for name, found in felt.items()
