@@ -26,6 +26,7 @@ from console.tui.glyphs import ASCII, UNICODE
 from console.tui.keys import KEYS, SCREENS, footer, works_in
 from console.tui.messages import Answered, FeedLost, Outcome, RunChanged
 from console.tui.ports import World
+from console.tui.prompt import Prompt
 from console.tui.questions import Question
 from console.tui.styles import styles
 from console.tui.terminal import Terminal, clipboard
@@ -48,8 +49,8 @@ class Shell(App[int], inherit_bindings=False):
     CSS = """
     Screen { layers: below above; background: $background; }
     Canvas { layer: below; }
-    Input { layer: above; display: none; height: 1; border: none; padding: 0; background: $background; }
-    Input:focus { border: none; background: $background; background-tint: $background 0%; }
+    Prompt { layer: above; display: none; height: 1; border: none; padding: 0; background: $background; }
+    Prompt:focus { border: none; background: $background; background-tint: $background 0%; }
     """
     BINDINGS = [  # noqa: RUF012 - the base class declares it
         Binding(
@@ -90,20 +91,17 @@ class Shell(App[int], inherit_bindings=False):
         self.question: Question | None = None
         self.chosen = 0  # option of the question
         self.notice = ("", "")
-        self.prompt = ""  # label of the input line while it is open
         self.actions = Actions(self)
         self._on_ready = on_ready
         self._picture = ""  # the last whole screen sent, while nothing else was
         self._canvas = Canvas(ascii_only=terminal.ascii_only)
-        self._input = Input(select_on_focus=False)
-        self._input.cursor_blink = False
-        self._input.can_focus = False
+        self._line = Prompt()
 
     # what is on the screen
 
     def compose(self) -> ComposeResult:
         yield self._canvas
-        yield self._input
+        yield self._line
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda _: self._restyle())
@@ -201,7 +199,7 @@ class Shell(App[int], inherit_bindings=False):
 
     def on_canvas_resized(self) -> None:
         if self.prompt:  # moving it lays everything out, and so paints everything, again
-            self._place_input()
+            self._line.place(self._canvas.size)
         self.want_preview()
         self.redraw()
 
@@ -316,27 +314,18 @@ class Shell(App[int], inherit_bindings=False):
 
     # the input line
 
+    @property
+    def prompt(self) -> str:
+        """The label of the input line while it is open."""
+        return self._line.label
+
     def open_prompt(self, label: str, value: str = "") -> None:
         """Let the operator type; what is typed comes to ``on_input_submitted``."""
-        self.prompt = label
-        self._input.value = value
-        self._place_input()
-        self._input.display = True
-        self._input.can_focus = True
-        self._input.focus()
+        self._line.open(label, value, self._canvas.size)
 
     def close_prompt(self) -> None:
         """Close the input line."""
-        self.prompt = ""
-        self.set_focus(None)
-        self._input.can_focus = False
-        self._input.display = False
-
-    def _place_input(self) -> None:
-        width, height = self._canvas.size
-        left = len(self.prompt) + 1
-        self._input.styles.offset = (left, max(height - 2, 0))
-        self._input.styles.width = max(width - left, 1)
+        self._line.close()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if self.prompt and self.question is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from rich.text import Text
 
 from console.tui.facts import Facts
@@ -9,7 +11,7 @@ from console.tui.facts import Facts
 Size = tuple[int, int]
 
 
-class View:
+class View(ABC):
     """A screen. Subclasses say how many lines can be chosen and draw themselves; they change nothing else."""
 
     name = ""
@@ -24,9 +26,9 @@ class View:
         """How many lines the cursor can stand on."""
         return 0
 
+    @abstractmethod
     def draw(self, facts: Facts, size: Size) -> list[Text]:
         """The lines of the body, exactly as many and as wide as ``size`` (width, height)."""
-        raise NotImplementedError
 
     def settle(self, facts: Facts) -> None:
         """Bring the cursor back into range after the facts changed."""

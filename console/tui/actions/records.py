@@ -1,0 +1,78 @@
+"""What leaves the console: SQL to the clipboard and a file, a report; and reading everything again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_state_path
+
+from console.tui.actions.base import Part, Table
+from console.tui.actions.moving import Moving
+from console.tui.actions.rollback import Rollback
+from console.tui.draw import rollback as rollback_drawing
+from console.tui.messages import Outcome
+
+if TYPE_CHECKING:
+    from console.tui.shell import Shell
+
+
+class Records(Part):
+    """Copies, reports, and a fresh look."""
+
+    def __init__(self, shell: Shell, rollback: Rollback, moving: Moving) -> None:
+        super().__init__(shell)
+        self._rollback = rollback
+        self._moving = moving
+
+    def table(self) -> Table:
+        """The actions by name."""
+        return {"copy": self._copy, "report": self._report, "refresh": self._refresh}
+
+    def _copy(self) -> None:
+        shell = self._shell
+        if shell.view is shell.rollback:
+            preview = shell.rollback.preview(shell.facts)
+            text = rollback_drawing.plan_text(preview) if preview and not preview.impossible else ""
+            name = f"rollback_{shell.rollback.point(shell.facts)}.sql"
+        else:
+            text = shell.preview.sql(shell.facts)
+            name = f"{shell.preview.task_id}.sql"
+        if not text:
+            self.say("There is no SQL to copy here.")
+            return
+        sent = shell.copy_out(text)
+
+        def then(outcome: Outcome) -> None:
+            where = f"in {outcome.value}" if outcome.value else f"not in a file: {outcome.error}"
+            clip = "sent to the terminal's clipboard" if sent else "too long for the clipboard"
+            self.say(f"SQL {clip}, and {where}", "ok" if outcome.value else "bad")
+
+        shell.reads.ask(lambda: _write(name, text), then)
+
+    def _report(self) -> None:
+        self.say("saving the report..", "dim")
+
+        def then(outcome: Outcome) -> None:
+            self.say(*((outcome.error, "bad") if outcome.error else (f"report saved: {outcome.value}", "ok")))
+
+        self._shell.reads.ask(self._shell.world.save_report, then)
+
+    def _refresh(self) -> None:
+        shell = self._shell
+        shell.facts = replace(shell.facts, previews={}, rollbacks={}, docs=())
+        if shell.view is shell.rollback:
+            self._rollback.want()
+        elif shell.view is shell.docs:
+            self._moving.docs()
+        self.say("reading everything again..", "dim")
+        shell.repaint()
+        shell.reads.ask(shell.world.state, lambda outcome: self.say(outcome.error, "bad") if outcome.error else None)
+
+
+def _write(name: str, text: str) -> Path:
+    folder = user_state_path("pgferry", ensure_exists=True)
+    path = folder / "".join(ch if ch.isalnum() or ch in "._-" else "_" for ch in name)
+    path.write_text(text, encoding="utf-8")
+    return path
