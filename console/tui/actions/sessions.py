@@ -6,7 +6,7 @@ from console.journal.state import Session, Verb
 from console.tui import questions
 from console.tui.actions.base import Part, Table
 from console.tui.draw.live import OURS, WAITS
-from console.tui.views.lists import ActivityView
+from console.tui.views.activity import ActivityView
 
 
 class Sessions(Part):
