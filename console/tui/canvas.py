@@ -1,8 +1,8 @@
-"""The one widget that draws: lines of text, of which only the cells that changed are sent to the terminal."""
+"""The one widget that draws: lines of text, of which only those that changed are looked at again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,9 +15,6 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-
-Cell = tuple[str, Style | None]
-GAP = 8  # moving the cursor costs about as many bytes as so many unchanged cells
 
 
 class Canvas(Widget):
@@ -44,7 +41,7 @@ class Canvas(Widget):
         self._pen = Console(theme=Theme(dict(styles), inherit=False), force_terminal=True)
 
     def show(self, lines: Sequence[Text]) -> None:
-        """Draw these lines; nothing is sent for what already stands there."""
+        """Draw these lines."""
         ground = self.rich_style
         fresh = [Strip(self._segments(item)).apply_style(ground) for item in lines]
         before, self._lines = self._lines, fresh
@@ -53,8 +50,7 @@ class Canvas(Widget):
             return
         for y, (old, new) in enumerate(zip(before, fresh, strict=True)):
             if old != new:
-                for start, end in changed(list(cells(old)), list(cells(new))):
-                    self.refresh(Region(start, y, end - start, 1))
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def _segments(self, text: Text) -> list[Segment]:
         if self._ascii_only and not text.plain.isascii():
@@ -90,29 +86,3 @@ def _same_ground(style: Style | None, other: Style | None) -> bool:
     return all(
         item is None or not (item.bgcolor or item.underline or item.reverse or item.strike) for item in (style, other)
     )
-
-
-def cells(strip: Strip) -> Iterator[Cell]:
-    """One entry for each cell; the second half of a wide character is an empty string."""
-    for segment in strip:
-        for character in segment.text:
-            yield character, segment.style
-            for _ in range(cell_len(character) - 1):
-                yield "", segment.style
-
-
-def changed(old: Sequence[Cell], new: Sequence[Cell]) -> list[tuple[int, int]]:
-    """The spans (start, end) in which two lines differ, near ones joined, whole wide characters included."""
-    if len(old) != len(new):
-        return [(0, max(len(old), len(new)))]
-    spans: list[tuple[int, int]] = []
-    for x, (a, b) in enumerate(zip(old, new, strict=True)):
-        if a == b:
-            continue
-        start = x - 1 if x and (a[0] == "" or b[0] == "") else x
-        end = x + 2 if x + 1 < len(new) and (old[x + 1][0] == "" or new[x + 1][0] == "") else x + 1
-        if spans and start - spans[-1][1] < GAP:
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((start, end))
-    return spans

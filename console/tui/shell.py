@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
 from rich.console import RenderableType
 from rich.text import Text
-from textual._compositor import LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
@@ -20,6 +20,7 @@ from console.tui.asking import Lane
 from console.tui.canvas import Canvas
 from console.tui.draw import frame, pages
 from console.tui.draw.base import fill, line, rule
+from console.tui.driver import LineDriver
 from console.tui.facts import Facts, Missing, can_resume
 from console.tui.feed import Feed
 from console.tui.glyphs import ASCII, UNICODE
@@ -63,7 +64,7 @@ class Shell(App[int], inherit_bindings=False):
     ]
 
     def __init__(self, world: World, terminal: Terminal, *, dry_run: bool, on_ready: Callable[[], None] | None = None):
-        super().__init__()
+        super().__init__(driver_class=LineDriver)
         self.animation_level = "none"
         self.theme = terminal.theme
         self.world = world
@@ -94,7 +95,8 @@ class Shell(App[int], inherit_bindings=False):
         self.notice = ("", "")
         self.actions = Actions(self)
         self._on_ready = on_ready
-        self._picture = ""  # the last whole screen sent, while nothing else was
+        self._colours = terminal.colours
+        self.crash = ""  # the trace of an error of the console itself
         self._canvas = Canvas(ascii_only=terminal.ascii_only)
         self._line = Prompt()
 
@@ -113,22 +115,34 @@ class Shell(App[int], inherit_bindings=False):
             self._on_ready()
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Send what Textual has to paint, except the blank screen at the start and the same whole screen twice."""
-        if not self._canvas.drawn:
+        """Hand the whole screen to the painter, which finds what changed; nothing before the first lines are there."""
+        driver = self._driver
+        if not isinstance(driver, LineDriver):
+            super()._display(screen, renderable)
             return
-        if isinstance(renderable, LayoutUpdate):
-            picture = renderable.render_segments(self.console)
-            if picture == self._picture:
-                return
-            self._picture = picture
-        elif renderable is not None:
-            self._picture = ""
-        super()._display(screen, renderable)
+        if renderable is None or self._batch_count or not self._canvas.drawn or self._closed:
+            return
+        try:
+            system = self.console._color_system if self._colours else None
+            driver.show(screen._compositor.render_strips(), system, marks=self._sync_available)
+        except Exception as error:
+            self._handle_exception(error)
 
     def repaint(self) -> None:
         """Send the whole screen again, for instance after another program wrote over it."""
-        self._picture = ""
-        self.refresh(layout=True)
+        if isinstance(self._driver, LineDriver):
+            self._driver.repaint()
+
+    def _fatal_error(self) -> None:
+        """An error of the console itself: it ends, and what happened is kept for whoever mends it, not shown."""
+        self.crash = "".join(traceback.format_exception(self._exception))
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: object) -> None:
+        """An error that Textual would show, its words in ``renderables``."""
+        self._return_code = 1
+        self.crash = "\n".join(str(item) for item in renderables)
+        self._close_messages_no_wait()
 
     def on_unmount(self) -> None:
         self.feed.stop(0.0)

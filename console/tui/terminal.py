@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 
+from textual.theme import BUILTIN_THEMES
+
 from console.errors import UsageError
 
 HANGUP_EXIT = 129
@@ -21,11 +23,12 @@ CLIPBOARD_LIMIT = 74_000  # encoded bytes; longer sequences are dropped by commo
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """How to draw: theme name, ASCII or not, states a second."""
+    """How to draw: theme name, ASCII or not, states a second; without colours where the terminal has or wants none."""
 
     theme: str
     ascii_only: bool
     per_second: float
+    colours: bool = True
 
 
 def refuse_unusable(environ: Mapping[str, str]) -> None:
@@ -43,17 +46,35 @@ def over_ssh(environ: Mapping[str, str]) -> bool:
 
 
 def look(environ: Mapping[str, str], *, ascii_only: bool | None, theme: str | None) -> Terminal:
-    """Choose how to draw from the environment; what the user asked for comes first."""
+    """Choose how to draw from the environment; what the user asked for comes first.
+
+    Raises UsageError for a theme that is not known. ``light`` and ``dark`` stand for the one that suits the terminal.
+    """
     ssh = over_ssh(environ)
     many_colours = environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
-    ansi = ssh or "NO_COLOR" in environ or not many_colours  # the terminal's own colours cost half the bytes
     term = environ.get("TERM", "")
+    colours = "NO_COLOR" not in environ and not term.startswith("vt")
+    family = "ansi" if ssh or not many_colours or not colours else "textual"  # its own colours cost half the bytes
     narrow = not _utf8() or term == "linux" or term.startswith("vt")
     return Terminal(
-        theme=theme or ("ansi-dark" if ansi else "textual-dark"),
+        theme=_theme(theme or ("light" if light_ground(environ) else "dark"), family),
         ascii_only=narrow if ascii_only is None else ascii_only,
         per_second=1.0 if ssh else 4.0,
+        colours=colours,
     )
+
+
+def _theme(name: str, family: str) -> str:
+    if name in ("light", "dark"):
+        return f"{family}-{name}"
+    if name not in BUILTIN_THEMES:
+        raise UsageError(f"There is no theme {name!r}.", do=f"Known: light, dark, {', '.join(sorted(BUILTIN_THEMES))}.")
+    return name
+
+
+def light_ground(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal says that its ground is light: COLORFGBG ends with white or light grey."""
+    return environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
 
 
 def _utf8() -> bool:
@@ -79,8 +100,7 @@ def clipboard(text: str, environ: Mapping[str, str]) -> str:
 def leave_on_hangup(close: Callable[[], None]) -> None:
     """End the process at once (status 129) when the terminal goes away.
 
-    To be called after the driver has set its own handlers: a hang-up also brings SIGCONT, upon which the driver would
-    start a second input thread on a dead terminal. Where no signal arrives, a look every two seconds notices.
+    Where no signal arrives, a look every two seconds notices.
     """
 
     def leave(signum: int, frame: FrameType | None) -> None:
