@@ -89,6 +89,11 @@ class Player:
                 place = bisect_left(marks, now - timedelta(seconds=0.5 * self._speed)) - 1
                 self._go(marks[place] if place >= 0 else self._shown.began)
 
+    def go(self, moment: datetime) -> None:
+        """Stop at this moment of the run, or at the nearest there is."""
+        with self._lock:
+            self._go(moment, playing=False)
+
     def words(self) -> str:
         """Where it stands, in a few words."""
         with self._lock:

@@ -16,6 +16,7 @@ from console.headless.words import (
     table,
     to_json,
 )
+from console.journal.public import public
 from console.journal.state import Audit, CheckState, Latency, LockWait, Progress, RunState, TaskState, TaskStatus
 from console.plan.approval import sentences
 
@@ -94,7 +95,8 @@ def lock_words(wait: LockWait) -> str:
 
 
 def status_text(state: RunState, *, ascii_only: bool = False) -> str:
-    """The run on one page: where it stands, what hinders it, and every task's state."""
+    """The run on one page: where it stands, what hinders it, and every task's state; no secrets."""
+    state = public(state)
     lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
     for progress in state.progress:
         lines.append(f"{'progress':<9} {progress_words(progress)}")
@@ -265,7 +267,8 @@ def _printed(lines: list[str], ascii_only: bool) -> str:
 
 
 def report_text(state: RunState, *, ascii_only: bool = False) -> str:
-    """The report of a run for a terminal or a mail."""
+    """The report of a run for a terminal or a mail; no secrets."""
+    state = public(state)
     lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
     for title, head, rows in sections(state):
         made_safe = [[safe(cell, ascii_only=ascii_only) for cell in row] for row in [head, *rows]]
@@ -276,7 +279,8 @@ def report_text(state: RunState, *, ascii_only: bool = False) -> str:
 
 
 def report_markdown(state: RunState) -> str:
-    """The report of a run as a Markdown page; nothing in its text is taken as markup."""
+    """The report of a run as a Markdown page; nothing in its text is taken as markup, and no secret is in it."""
+    state = public(state)
     lines = [f"# Run {state.run_id}: {markdown_cell(state.plan_title)}", ""]
     lines += markdown_table(["Fact", ""], [list(entry) for entry in run_facts(state)])
     for title, head, rows in sections(state):
@@ -285,7 +289,8 @@ def report_markdown(state: RunState) -> str:
 
 
 def report_json(state: RunState) -> dict[str, Any]:
-    """The run as data: every field of its state, checks with the failed ones first, and what the report derives."""
+    """The run as data: every field of its state, checks with the failed ones first, what the report derives; no secrets."""
+    state = public(state)
     data: dict[str, Any] = to_json(state)
     data["checks"] = to_json(failing_first(state.checks))
     data["rejects"] = [{"mapping": safe(m), "reason": safe(r), "rows": rows} for m, r, rows in state.rejects]

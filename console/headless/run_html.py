@@ -7,13 +7,15 @@ from datetime import datetime
 from console.headless import charts, html
 from console.headless.charts import Bar, Line
 from console.headless.report import Section, run_facts, sections
+from console.journal.public import public
 from console.journal.recording import Recording
 from console.journal.state import RunState, RunStatus, TaskStatus
 from console.journal.traffic import Window
 
 
 def run_html(state: RunState, recorded: Recording) -> str:
-    """The page of a run: ``state`` as it stands, ``recorded`` how it came there."""
+    """The page of a run, without secrets: ``state`` as it stands, ``recorded`` how it came there."""
+    state = public(state)
     seconds = (recorded.ended - recorded.began).total_seconds()
     title = f"Run {state.run_id}: {state.plan_title}"
     body = [f"<h1>{html.text(title)}</h1>", html.facts(run_facts(state))]

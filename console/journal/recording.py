@@ -16,6 +16,7 @@ from typing import Any
 
 from console.errors import UsageError
 from console.journal.connect import Conn, target
+from console.journal.public import public
 from console.journal.read import EVENTS_SHOWN, a_progress
 from console.journal.state import (
     CheckState,
@@ -355,7 +356,8 @@ _MOMENTS = ("at", "began", "ended", "started_at", "finished_at")
 
 
 def to_lines(recording: Recording) -> Iterator[str]:
-    """The recording as JSON lines: first what run it is, then its facts, each with what it is in ``is``."""
+    """The recording as JSON lines: first what run it is, then its facts, each with what it is in ``is``; no secrets."""
+    recording = public(recording)
     head = {
         "is": "run", "format": FORMAT, "target": asdict(recording.target), "run_id": recording.run_id,
         "plan_id": recording.plan_id, "plan_title": recording.plan_title, "plan_sha256": recording.plan_sha256,

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from console.plan.approval import Standing
+from console.text import without_secrets
 
 
 class RunStatus(StrEnum):
@@ -232,6 +233,10 @@ class Session:
     table: str = ""
     mark: str = ""
     waits_for: int = 0
+
+    def __post_init__(self) -> None:
+        """Nobody here has to know a password that another session speaks of: not screen, log nor journal."""
+        object.__setattr__(self, "query", without_secrets(self.query))
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ KEYS: tuple[Key, ...] = (
     Key("filter", "slash", "/", "filter", "show only lines with a word", SCREENS, ("log", "checks", "activity")),
     Key("copy", "y", "y", "copy", "copy the SQL (to the terminal's clipboard and to a file)", (), ("preview",)),
     Key("report", "S", "S", "report", "save a report of the run", (), ("rollback",)),
-    Key("docs", "d", "d", "docs", "the plan's pages"),
+    Key("docs", "d", "d", "docs", "the plan's pages, and this program's manual"),
     Key("refresh", "R", "R", "refresh", "read everything again"),
     Key("palette", "colon,ctrl+p", ":", "commands", "every command by name"),
     Key("help", "question_mark", "?", "help", "this page"),

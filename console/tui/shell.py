@@ -33,8 +33,9 @@ from console.tui.styles import styles
 from console.tui.terminal import Terminal, clipboard
 from console.tui.views.activity import ActivityView
 from console.tui.views.base import View
+from console.tui.views.docs import DocsView
 from console.tui.views.lists import BackfillView, ChecksView, LogView
-from console.tui.views.panels import DocsView, HelpView, PaletteView, RollbackView
+from console.tui.views.panels import HelpView, PaletteView, RollbackView
 from console.tui.views.preview import PreviewView
 from console.tui.views.tasks import WIDE, TasksView
 

@@ -1,16 +1,12 @@
-"""Pages of text: the keys, the plan's documentation, the list of commands, a question to the operator."""
+"""Pages of text: the keys, the list of commands, a question to the operator."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rich.text import Text
 
-from console.plan.model import Doc
-from console.text import plain
 from console.tui.draw.base import cell, ends, fill, fit, heading, line, scrolled, span, wrap
-from console.tui.facts import Facts, Missing
 from console.tui.glyphs import Glyphs
 from console.tui.keys import KEYS, Key, works_in
 
@@ -52,74 +48,6 @@ def scrolled_page(title: str, lines: Sequence[Text], top: int, size: tuple[int, 
     first = scrolled(top, top, len(lines), height - 1)
     head = ends(line((f" {title}", "title")), line((span(first, height - 1, len(lines)) + " ", "dim")), width)
     return fill([head, *lines[first : first + height - 1]], width, height)
-
-
-def doc_lines(doc: Doc, width: int, glyphs: Glyphs) -> list[Text]:
-    """A page of Markdown as lines: headings, lists, code and paragraphs; other marks stay as written."""
-    lines: list[Text] = []
-    paragraph: list[str] = []
-    bullet = ("", "")  # indent and sign of the list item that the paragraph belongs to
-    code = False
-
-    def flush() -> None:
-        nonlocal bullet
-        indent, sign = bullet
-        room = width - len(indent) - 5 if sign else width - 2
-        for number, item in enumerate(wrap(_inline(" ".join(paragraph)), room)):
-            lines.append(line(indent, cell("" if number else sign, 3, "dim"), item) if sign else line(" ", item))
-        paragraph.clear()
-        bullet = ("", "")
-
-    for raw in plain(doc.text, keep_newlines=True).split("\n"):
-        if raw.lstrip().startswith("```"):
-            flush()
-            code = not code
-        elif code:
-            lines.append(fit(line("    ", (raw, "sql.string")), width))
-        elif raw.startswith("#"):
-            flush()
-            lines.append(heading(glyphs, width, raw.lstrip("# ")))
-        elif re.match(r"\s*([-*]|\d+\.)\s", raw):
-            flush()
-            mark, _, rest = raw.lstrip().partition(" ")
-            bullet = (" " * (len(raw) - len(raw.lstrip()) + 2), mark if mark[0].isdigit() else glyphs.dot)
-            paragraph.append(rest.strip())
-        elif raw.startswith("|"):
-            flush()
-            lines.append(fit(line(" ", raw), width))
-        elif raw.strip():
-            paragraph.append(raw.strip())
-        else:
-            flush()
-            lines.append(line())
-    flush()
-    return lines
-
-
-def _inline(text: str) -> str:
-    return re.sub(r"\*\*([^*]+)\*\*|`([^`]+)`|(?<!\*)\*([^*]+)\*", lambda m: m[1] or m[2] or m[3], text)
-
-
-def doc_list(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
-    """The list of the plan's pages."""
-    width, height = size
-    docs = facts.docs
-    title = line((" The plan's pages", "title"))
-    if isinstance(docs, Missing):
-        words = docs.text or "reading.."
-        return fill([title, line(), *(line(" ", item) for item in wrap(words, width - 2, "dim"))], width, height)
-    if not docs:
-        return fill([title, line(), line(" ", ("This plan has no pages.", "dim"))], width, height)
-    return fill(
-        [title, line(), *(_doc_row(doc, i == chosen, facts.glyphs, width) for i, doc in enumerate(docs))], width, height
-    )
-
-
-def _doc_row(doc: Doc, selected: bool, glyphs: Glyphs, width: int) -> Text:
-    text = fit(line(" ", cell(doc.title, 44), (doc.name, "dim")), width - 1)
-    if selected:
-        text.stylize("cursor")
-    return line((glyphs.cursor, "mark") if selected else " ", text)
 
 
 def palette(keys: Sequence[Key], chosen: int, glyphs: Glyphs, size: tuple[int, int]) -> list[Text]:

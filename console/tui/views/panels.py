@@ -1,11 +1,10 @@
-"""What opens over the screens: the rollback panel, help, the plan's pages, the palette."""
+"""What opens over the screens: the rollback panel, help, the palette."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
 from console.journal.state import RollbackPreview
-from console.plan.model import Doc
 from console.tui import keys
 from console.tui.draw import pages, rollback
 from console.tui.facts import Facts, Missing
@@ -67,51 +66,6 @@ class HelpView(View):
         self._size = size
         lines = pages.help_lines(self.about, self.about_title, size[0], facts.glyphs)
         return pages.scrolled_page("Keys", lines, self.cursor, size)
-
-
-class DocsView(View):
-    """The plan's pages: a list, and one of them opened."""
-
-    name = "docs"
-    title = "Docs"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.opened: Doc | None = None
-        self._from = 0
-        self._alone = False  # a page that is none of the plan's: closing it leaves the view
-        self._size: Size = (80, 19)
-
-    def show(self, page: Doc) -> None:
-        """Show a page that is none of the plan's."""
-        self.opened, self._alone, self.cursor = page, True, 0
-
-    def count(self, facts: Facts) -> int:
-        if self.opened is not None:
-            lines = pages.doc_lines(self.opened, min(self._size[0], 100), facts.glyphs)
-            return max(len(lines) - self._size[1] + 2, 1)
-        return 0 if isinstance(facts.docs, Missing) else len(facts.docs)
-
-    def open(self, facts: Facts) -> None:
-        """Open the page under the cursor."""
-        if self.opened is None and not isinstance(facts.docs, Missing) and facts.docs:
-            self._from, self._alone = self.cursor, False
-            self.opened = facts.docs[self.cursor]
-            self.cursor = 0
-
-    def back(self) -> bool:
-        if self.opened is None:
-            return False
-        self.opened = None
-        self.cursor = self._from
-        return not self._alone
-
-    def draw(self, facts: Facts, size: Size) -> list[Text]:
-        self._size = size
-        if self.opened is None:
-            return pages.doc_list(facts, self.cursor, size)
-        lines = pages.doc_lines(self.opened, min(size[0], 100), facts.glyphs)
-        return pages.scrolled_page(self.opened.title, lines, self.cursor, size)
 
 
 class PaletteView(View):

@@ -1,0 +1,1 @@
+"""The README's pictures, drawn from a real run: ``python -m tests.pictures``."""
