@@ -134,7 +134,7 @@ KEYS: tuple[Key, ...] = (
     Key("follow", "f", "f", "follow", "follow: the running task, the newest line", ("tasks", "log"), ("log",)),
     Key("filter", "slash", "/", "filter", "show only lines with a word", SCREENS, ("log", "checks", "activity")),
     Key("copy", "y", "y", "copy", "copy the SQL (to the terminal's clipboard and to a file)", (), ("preview",)),
-    Key("report", "S", "S", "report", "save a report of the run", (), ("rollback",)),
+    Key("report", "S", "S", "report", "save a report of the run, and a picture of this screen", (), ("rollback",)),
     Key("docs", "d", "d", "docs", "the plan's pages, and this program's manual"),
     Key("refresh", "R", "R", "refresh", "read everything again"),
     Key("palette", "colon,ctrl+p", ":", "commands", "every command by name"),

@@ -167,6 +167,11 @@ class Shell(App[int], inherit_bindings=False):
             self.trail = [item for item in self.trail if item != name] + [name]
         self.view.settle(self.facts)
 
+    @property
+    def screen_size(self) -> tuple[int, int]:
+        """Width and height of what is drawn, in cells."""
+        return self._canvas.size.width, self._canvas.size.height
+
     def redraw(self) -> None:
         """Draw everything again; only what changed is sent."""
         width, height = self._canvas.size

@@ -160,6 +160,5 @@ class Course:
         self.differing()
         self.forward("P3.4.8")
         self.save("rollback", "rollback", *["left"] * 12)
-        self.save("log", "log")
         self.forward("P5.1.5")
         self.replayed()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from platformdirs import user_state_path
 from rich.color_triplet import ColorTriplet
 from rich.style import Style
 
+from console.errors import ConnectionFailed
 from console.journal.state import RunState
 from console.tui.draw.base import fit, line
 from console.tui.keys import SCREENS
 from console.tui.svg import CELL, LINE, MARGIN, Palette, svg
 from console.tui.still import Still
 from tests.canned import a_run_state
-from tests.tui.world import CannedWorld
+from tests.tui.world import CannedWorld, a_shell, settled
 
 PALETTE = Palette(ColorTriplet(224, 224, 224), ColorTriplet(18, 18, 18))
 NS = "{http://www.w3.org/2000/svg}"
@@ -96,3 +99,39 @@ def test_styles_become_colours() -> None:
     assert two.get("fill") == PALETTE.ground.hex
     assert any(box.get("fill") == PALETTE.ink.hex for box in root.iter(f"{NS}rect"))
     assert root.find(f"{NS}title") is not None
+
+
+async def saved(world: CannedWorld, *pressed: str) -> tuple[str, list[Path]]:
+    """What the console says after these keys, and the pictures that are in its folder then."""
+    app = a_shell(world)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await settled(pilot)
+        for key in pressed:
+            await pilot.press(key)
+            await settled(pilot)
+        return app.notice[0], sorted(user_state_path("pgferry").glob("reports/*.svg"))
+
+
+async def test_the_report_has_a_picture_of_the_screen_beside_it() -> None:
+    notice, kept = await saved(CannedWorld(), "3", "S")
+    assert "run_7.md" in notice
+    assert [path.name for path in kept] == ["run_7.svg"]
+    assert "<title>pgferry, Backfill, run 7" in kept[0].read_text(encoding="utf-8")
+
+
+async def test_a_screen_is_kept_where_no_report_can_be_made() -> None:
+    class Gone(CannedWorld):
+        def save_report(self) -> str:
+            raise ConnectionFailed("The server does not answer.")
+
+    notice, kept = await saved(Gone(), "S")
+    assert notice.startswith("The server does not answer.")
+    assert len(kept) == 1
+    assert str(kept[0]) in notice
+
+
+async def test_a_folder_that_cannot_be_written_is_one_sentence() -> None:
+    folder = user_state_path("pgferry", ensure_exists=True) / "reports"
+    folder.write_text("no folder")
+    notice, _ = await saved(CannedWorld(), "S")
+    assert notice.startswith("The picture cannot be written to")

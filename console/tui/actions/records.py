@@ -1,18 +1,21 @@
-"""What leaves the console: SQL to the clipboard and a file, a report; and reading everything again."""
+"""What leaves the console: SQL to the clipboard and a file, a report, a picture; and reading everything again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_state_path
 
+from console.errors import FerryError
 from console.tui.actions.base import Part, Table
 from console.tui.actions.moving import Moving
 from console.tui.actions.rollback import Rollback
 from console.tui.draw import rollback as rollback_drawing
 from console.tui.messages import Outcome
+from console.tui.still import picture_of
 
 if TYPE_CHECKING:
     from console.tui.shell import Shell
@@ -52,12 +55,24 @@ class Records(Part):
         shell.reads.ask(lambda: _write(name, text), then)
 
     def _report(self) -> None:
+        """A report of the run, where there is one, and the screen as it is now."""
+        shell = self._shell
+        picture = picture_of(shell, shell.screen_size)
         self.say("saving the report..", "dim")
 
-        def then(outcome: Outcome) -> None:
-            self.say(*((outcome.error, "bad") if outcome.error else (f"report saved: {outcome.value}", "ok")))
+        def save() -> tuple[str, str]:
+            try:
+                report = shell.world.save_report()
+            except FerryError as error:  # no run, or no server: the screen can be kept all the same
+                kept = _keep(f"screen-{datetime.now(UTC):%Y%m%d-%H%M%S}", picture)
+                return f"{error.what} A picture of this screen is in {kept}", "warn"
+            _keep(Path(report).stem, picture)
+            return f"report, and a picture beside it (.svg): {report}", "ok"
 
-        self._shell.reads.ask(self._shell.world.save_report, then)
+        def then(outcome: Outcome) -> None:
+            self.say(*((outcome.error, "bad") if outcome.error else outcome.value))  # type: ignore[misc]
+
+        shell.reads.ask(save, then)
 
     def _refresh(self) -> None:
         shell = self._shell
@@ -69,6 +84,17 @@ class Records(Part):
         self.say("reading everything again..", "dim")
         shell.repaint()
         shell.reads.ask(shell.world.state, lambda outcome: self.say(outcome.error, "bad") if outcome.error else None)
+
+
+def _keep(name: str, picture: str) -> Path:
+    """Write a picture beside the reports. Raises FerryError where it cannot be written."""
+    path = user_state_path("pgferry") / "reports" / f"{name}.svg"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise FerryError(f"The picture cannot be written to {path}: {error.strerror}.") from None
+    return path
 
 
 def _write(name: str, text: str) -> Path:
