@@ -16,9 +16,9 @@ from console.journal.public import public
 from console.tui.asking import Lane
 from console.tui.facts import Facts, Missing
 from console.tui.messages import Outcome
-from console.tui.svg import Palette, svg
 from console.tui.ports import World
 from console.tui.styles import styles
+from console.tui.svg import Palette, svg
 from console.tui.terminal import Terminal
 
 if TYPE_CHECKING:

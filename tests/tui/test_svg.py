@@ -16,8 +16,8 @@ from console.errors import ConnectionFailed
 from console.journal.state import RunState
 from console.tui.draw.base import fit, line
 from console.tui.keys import SCREENS
-from console.tui.svg import CELL, LINE, MARGIN, Palette, svg
 from console.tui.still import Still
+from console.tui.svg import CELL, LINE, MARGIN, Palette, svg
 from tests.canned import a_run_state
 from tests.tui.world import CannedWorld, a_shell, settled
 
