@@ -58,6 +58,12 @@ TRIGGERS = (
     " FROM (SELECT %s::oid AS oid) t LEFT JOIN pg_trigger g ON g.tgrelid = t.oid GROUP BY t.oid"
 )
 
+# parameter: names; whether a function of such a name may answer otherwise when it is asked again
+FICKLE = (
+    "SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = ANY (%s)"
+    " AND (provolatile = 'v' OR provolatile = 's' AND oid >= 16384))"
+)
+
 PARTITIONS = (
     "SELECT n.nspname, c.relname FROM pg_partition_tree(%s) t JOIN pg_class c ON c.oid = t.relid"
     " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.level > 0 ORDER BY t.level, 1, 2"

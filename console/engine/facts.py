@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ class Kind:
 
     oid: int
     typmod: int
+
+
+_CALLED = re.compile(r'(\w+)"?\(')  # what stands before a bracket, a function's name among others
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class TableFacts:
     """A table as it stands. ``checks`` are (constraint, expression over bare column names, the columns).
 
     ``more_unique`` is true when a second unique or an exclusion constraint, a trigger of the application, or the lack
-    of a partition could refuse a row in a way that no expression foretells; ``referenced`` when other tables refer
-    to it.
+    of a partition could refuse a row in a way that no expression foretells; ``fickle`` when a CHECK (or a domain's) calls
+    a function that may answer otherwise when the row is written; ``referenced`` when other tables refer to it.
     """
 
     name: TableName
@@ -67,6 +71,7 @@ class TableFacts:
     row_security: bool
     rows: int
     bytes: int
+    fickle: bool = False
 
     def column(self, name: str) -> Column | None:
         """The column with this name, None when there is none."""
@@ -127,9 +132,10 @@ def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
     uniques = conn.execute(catalogue.UNIQUES, (oid,)).fetchall()
     triggers = conn.execute(catalogue.TRIGGERS, (oid,)).fetchone()
     partitions = conn.execute(catalogue.PARTITIONS, (oid,)).fetchall() if kind == "p" else []
+    columns = tuple(_column(*column) for column in conn.execute(catalogue.COLUMNS, (oid,)).fetchall())
     return TableFacts(
         name=table,
-        columns=tuple(_column(*column) for column in conn.execute(catalogue.COLUMNS, (oid,)).fetchall()),
+        columns=columns,
         checks=tuple((name, expression, tuple(names)) for name, expression, names in checks),
         unique_keys=tuple(tuple(names) for names, usable in uniques if usable),
         foreign_keys=catalogue.foreign_keys(conn, oid),
@@ -141,7 +147,15 @@ def _table_facts(conn: Conn, table: TableName) -> TableFacts | None:
         row_security=bool(hidden),
         rows=rows,
         bytes=size,
+        fickle=_fickle(conn, [row[1] for row in checks] + [text for column in columns for _, text in column.checks]),
     )
+
+
+def _fickle(conn: Conn, expressions: list[str]) -> bool:
+    """Whether any function that the expressions call may answer otherwise the next time; judged by the names."""
+    names = {name for text in expressions for name in _CALLED.findall(text)}
+    row = conn.execute(catalogue.FICKLE, (sorted(names),)).fetchone() if names else None
+    return bool(row and row[0])
 
 
 def _column(

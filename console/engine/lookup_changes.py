@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, lookup_rows, ranges
+from console.engine import derive, lookup_rows, ranges, sync_parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
@@ -133,6 +133,7 @@ def _patiently(
         try:
             with session.conn.transaction():
                 session.conn.execute(raw(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
+                session.conn.execute(sync_parts.settling())
                 if lock is not None:
                     session.conn.execute(lock, parameters)
                 row = session.conn.execute(query, parameters).fetchone()

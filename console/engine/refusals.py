@@ -37,9 +37,12 @@ def refuse(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Directi
 
 def obstacles(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Direction) -> list[Obstacle]:
     """Everything that speaks against a sync of ``direction``."""
-    found = _sessions(conn)
+    if closed := _schemas(conn, mapping, facts):
+        return closed  # nothing in them can be asked about
+    found = _sessions(conn) + _functions(conn)
     for side in (facts.old, facts.new):
         found += _table(conn, side)
+    found += _unseen(conn, mapping, facts) + _expressions(conn, mapping, facts)
     if conn.execute(_UNLOGGED, (_oid(facts.old.name), _oid(facts.new.name))).fetchone() == ("p", "u"):
         found.append(
             Obstacle(
@@ -56,16 +59,31 @@ def obstacles(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Dire
             found.append(
                 Obstacle(
                     f"{source.name} is partitioned or a partition: statement triggers miss writes by way of the other.",
-                    'Use triggers = "row" for this mapping.',
+                    _BY_ROW,
                 )
             )
+        if mapping.triggers is Triggers.STATEMENT:
+            found += _statements_not_seen(conn, source.name)
         found += _constraints(conn, goal) + _unfilled(conn, goal, mapped)
         found += _rights(conn, source.name, goal.name, [lookup.relation for lookup in mapping.lookups])
+        found += _defaults(conn, goal, mapped)
     return list(dict.fromkeys(found))
 
 
 def _oid(name: TableName) -> str:
     return table(name).as_string(None)
+
+
+def _schemas(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
+    names = [facts.old.name, facts.new.name, *(lookup.relation for lookup in mapping.lookups)]
+    rows = conn.execute(
+        "SELECT s.name FROM unnest(%s::text[]) s(name) WHERE NOT has_schema_privilege(s.name, 'USAGE') ORDER BY 1",
+        (list(dict.fromkeys(name.schema for name in names)),),
+    ).fetchall()
+    return [
+        Obstacle(f"This role lacks USAGE on schema {name}.", "Run as the owner of the tables, or grant it.")
+        for (name,) in rows
+    ]
 
 
 _UNLOGGED = (
@@ -99,6 +117,107 @@ def _sessions(conn: Conn) -> list[Obstacle]:
             )
         )
     return found
+
+
+_BY_ROW = 'Use triggers = "row" for this mapping.'
+
+
+def _functions(conn: Conn) -> list[Obstacle]:
+    """Functions and procedures that turn triggers off for what they write, by a setting of theirs or in their body."""
+    rows = conn.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace <> 'pg_catalog'::regnamespace"
+        " AND (EXISTS (SELECT 1 FROM unnest(p.proconfig) c WHERE c ~* '^session_replication_role=replica')"
+        r" OR p.prosrc ~* 'session_replication_role\y[''\s,]*(=|to|,)?[''\s]*replica\y') ORDER BY 1"
+    ).fetchall()
+    return [
+        Obstacle(
+            f"Function {name} sets session_replication_role = replica: no trigger sees what it writes.",
+            f"Drop {name}, or remove the setting (ALTER FUNCTION .. RESET session_replication_role).",
+        )
+        for (name,) in rows
+    ]
+
+
+def _unseen(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
+    """Relations that are read for each row and whose rows row-level security would hide from the triggers."""
+    names = [lookup.relation for lookup in mapping.lookups]
+    names += [key.references for side in (facts.old, facts.new) for key in side.foreign_keys]
+    rows = conn.execute(_HIDDEN, ([_oid(name) for name in dict.fromkeys(names)],)).fetchall()
+    return [
+        Obstacle(
+            f"Row-level security on {name} would hide rows from the triggers, so that good rows were refused.",
+            "Run as the table's owner without FORCE ROW LEVEL SECURITY, or as a role with BYPASSRLS.",
+        )
+        for (name,) in rows
+    ]
+
+
+# Tables, and tables behind views, whose policies hold for who reads: views read with their owner's rights.
+_HIDDEN = """
+WITH RECURSIVE seen(oid, reader) AS (
+  SELECT to_regclass(w.name)::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user) FROM unnest(%s::text[]) w(name)
+  UNION
+  SELECT d.refobjid, CASE WHEN c.reloptions::text ~ 'security_invoker=(true|on|yes|1)' THEN s.reader ELSE c.relowner END
+  FROM seen s JOIN pg_class c ON c.oid = s.oid AND c.relkind = 'v' JOIN pg_rewrite r ON r.ev_class = s.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> s.oid
+)
+SELECT DISTINCT c.oid::regclass::text FROM seen s JOIN pg_class c ON c.oid = s.oid JOIN pg_roles r ON r.oid = s.reader
+WHERE c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(s.reader, c.relowner, 'USAGE'))
+  AND NOT (r.rolbypassrls OR r.rolsuper) ORDER BY 1
+"""
+
+
+def _expressions(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
+    """The facts know no types where the role may not evaluate the mapping's expressions at all."""
+    if facts.columns and facts.back:
+        return []
+    user = conn.execute("SELECT current_user").fetchone()
+    return [
+        Obstacle(
+            f"The role {user[0] if user else ''} may not evaluate the expressions of mapping {mapping.id}.",
+            "Grant it SELECT on the mapping's tables and EXECUTE on the functions that its expressions use.",
+        )
+    ]
+
+
+def _statements_not_seen(conn: Conn, source: TableName) -> list[Obstacle]:
+    """Writes that fire row triggers only: by way of an inheritance parent, and those that a subscription applies."""
+    found = []
+    parents = conn.execute(
+        "SELECT i.inhparent::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhrelid = to_regclass(%s) AND NOT c.relispartition ORDER BY 1",
+        (_oid(source),),
+    ).fetchall()
+    if parents:
+        found.append(
+            Obstacle(
+                f"{source} inherits from {', '.join(p[0] for p in parents)}: statement triggers miss writes to that.",
+                _BY_ROW,
+            )
+        )
+    if subscribed(conn, source):
+        found.append(Obstacle(f"{source} is subscribed: what is applied fires no statement trigger.", _BY_ROW))
+    return found
+
+
+def _defaults(conn: Conn, goal: TableFacts, mapped: list[str]) -> list[Obstacle]:
+    """Sequences that fill what the mapping does not: the functions' owner draws from them. Identity needs no right."""
+    rows = conn.execute(
+        "SELECT s.oid::regclass::text FROM pg_attrdef a JOIN pg_attribute t ON t.attrelid = a.adrelid"
+        " AND t.attnum = a.adnum JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid"
+        " AND d.refclassid = 'pg_class'::regclass JOIN pg_class s ON s.oid = d.refobjid"
+        " WHERE a.adrelid = to_regclass(%s) AND NOT t.attname = ANY (%s)"
+        " AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') END ORDER BY 1",
+        (_oid(goal.name), mapped),
+    ).fetchall()
+    return [
+        Obstacle(
+            f"The role lacks USAGE on sequence {name}, which fills a column of {goal.name}.",
+            f"GRANT USAGE ON SEQUENCE {name}, or run as its owner.",
+        )
+        for (name,) in rows
+    ]
 
 
 def _table(conn: Conn, facts: TableFacts) -> list[Obstacle]:
@@ -207,9 +326,11 @@ def _rights(conn: Conn, source: TableName, goal: TableName, lookups: list[TableN
 
 
 def subscribed(conn: Conn, name: TableName) -> bool:
-    """Whether a subscription writes to the table: its workers run in the replica role."""
+    """Whether a subscription writes to the table or one of its partitions: its workers run in the replica role."""
     row = conn.execute(
-        "SELECT count(*) FROM pg_subscription_rel WHERE srrelid = to_regclass(%s)", (_oid(name),)
+        "SELECT count(*) FROM pg_subscription_rel WHERE srrelid = to_regclass(%(table)s)"
+        " OR srrelid IN (SELECT relid FROM pg_partition_tree(to_regclass(%(table)s)))",
+        {"table": _oid(name)},
     ).fetchone()
     return bool(row and row[0])
 
@@ -223,12 +344,21 @@ def always(conn: Conn, mapping: Mapping, direction: Direction, old: TableName) -
     sides = {way: subscribed(conn, old if way is Direction.FORWARD else mapping.new) for way in Direction.BOTH.ways}
     if all(sides.values()):
         return []
-    return [
-        sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(
-            table(old if way is Direction.FORWARD else mapping.new),
-            trigger_name(way, what),
-        )
-        for way in direction.ways
-        if sides[way]
-        for what in trigger_kinds(mapping)
-    ]
+    made = []
+    for way in direction.ways:
+        owner = old if way is Direction.FORWARD else mapping.new
+        if not sides[way]:
+            continue
+        made += [(owner, trigger_name(way, what)) for what in trigger_kinds(mapping)]
+        made += [(part, trigger_name(way, "truncate")) for part in _parts(conn, owner)]
+    return [sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table(owner), trigger) for owner, trigger in made]
+
+
+def _parts(conn: Conn, owner: TableName) -> list[TableName]:
+    """The partitions of a table: each has a TRUNCATE trigger of its own, the others are copies of the table's."""
+    rows = conn.execute(
+        "SELECT n.nspname, c.relname FROM pg_partition_tree(to_regclass(%s)) p JOIN pg_class c ON c.oid = p.relid"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.level > 0 ORDER BY 1, 2",
+        (_oid(owner),),
+    ).fetchall()
+    return [TableName(*row) for row in rows]

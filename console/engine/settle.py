@@ -10,13 +10,13 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive, lookup_changes, tombstones
+from console.engine import derive, lookup_changes, sync_parts, tombstones
 from console.engine.derive import Composed, ands, column, commas, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
 from console.engine.session import Session
 from console.journal.connect import Conn
-from console.plan.model import Mapping
+from console.plan.model import Direction, Mapping
 
 # Shorter than deadlock_timeout (1 s by default): against a writer it is always the comparison that gives way.
 CARRY_LOCK_TIMEOUT_MS = 500
@@ -53,12 +53,33 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
             )
         if waiting:
             session.wishes.sleep(0.5)
+    for statement in _stale(mapping, facts):
+        session.conn.execute(statement)
     doubtful = session.conn.execute(_doubtful(mapping, facts)).fetchall()
     for start in range(0, len(doubtful), BATCH):
         session.wishes.check()
         part = doubtful[start : start + BATCH]
         carried += _carry(session, mapping, facts, lambda _, part=part: part)  # type: ignore[misc]
     return carried
+
+
+def _stale(mapping: Mapping, facts: MappingFacts) -> list[sql.Composed]:
+    """Rejects of rows that are not there: a TRUNCATE under an older snapshot could not see them."""
+    return [
+        sql.SQL(
+            "DELETE FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND NOT EXISTS"
+            " (SELECT 1 FROM {} y WHERE {})"
+        ).format(
+            sql.Literal(mapping.id),
+            sql.Literal(direction.value),
+            table(side.name),
+            sync_parts.from_json(side, key, "y", "r.key"),
+        )
+        for direction, side, key in (
+            (Direction.FORWARD, facts.old, mapping.old_key),
+            (Direction.REVERSE, facts.new, mapping.new_key),
+        )
+    ]
 
 
 def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
@@ -92,6 +113,7 @@ def _carry(
         try:
             with conn.transaction():
                 conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
+                conn.execute(sync_parts.settling())
                 tombstones.alone(conn, mapping)  # a batch may hold a row that is gone since
                 keys = [row[0] for row in find(conn)]
                 if keys:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, gate, on_demand, sync_sets, sync_usual
+from console.engine import derive, gate, on_demand, sync_sets, sync_truncate, sync_usual
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name, trigger_name, write_counter
-from console.engine.sync_rows import SAME, carry_backward, carry_forward, touch_old
+from console.engine.sync_rows import carry_backward, carry_forward, touch_old
 from console.plan.model import Direction, Mapping, TableName, Triggers
 
 Runnable = sql.SQL | sql.Composed
@@ -92,74 +92,6 @@ END"""
     return parts.function(mapping, f"{direction.value}_row", raw(""), "trigger", parts.probing(mapping, facts), body)
 
 
-def _truncate_trigger(
-    mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName
-) -> sql.Composed:
-    """TRUNCATE empties the other side too, except for what only that side can hold (its rejects).
-
-    Of a partition: what it held goes, found by what now has no source.
-    """
-    forward = direction is Direction.FORWARD
-    side, goal = (old, mapping.new) if forward else (mapping.new, old)
-    refused = sql.SQL("r.mapping = {} AND r.direction = 'forward'").format(sql.Literal(mapping.id))
-    if forward:
-        whole = sql.SQL("  DELETE FROM pgferry.reject r WHERE {};\n").format(refused)
-        part = sql.SQL(
-            "    DELETE FROM {new} n WHERE NOT EXISTS (SELECT 1 FROM {source} z);\n"
-            "    DELETE FROM pgferry.reject r WHERE {refused} AND NOT EXISTS (SELECT 1 FROM {old} o WHERE {key} = r.key);\n"
-        ).format(
-            new=table(mapping.new),
-            source=derive.preimage(mapping, old, {name: column("n", name) for name in mapping.new_key}),
-            refused=refused,
-            old=table(old),
-            key=derive.key_json("o", mapping.old_key),
-        )
-    else:
-        kept = sql.SQL("{} AND r.reason <> {} AND r.key = {}").format(
-            refused, sql.Literal(SAME), derive.key_json("o", mapping.old_key)
-        )
-        whole = sql.SQL(
-            "  IF EXISTS (SELECT 1 FROM pgferry.reject r WHERE {}) THEN\n"
-            "    DELETE FROM {} o WHERE NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE {});\n    RETURN NULL;\n  END IF;\n"
-        ).format(refused, table(goal), kept)
-        source = sql.SQL("(SELECT q.* FROM {} q)").format(table(old))
-        part = sql.SQL(
-            "    DELETE FROM {old} o USING ({projection}) p WHERE p.pgferry_reason IS NULL AND {same}\n"
-            "      AND NOT EXISTS (SELECT 1 FROM {new} n WHERE {there})\n"
-            "      AND NOT EXISTS (SELECT 1 FROM pgferry.reject r WHERE {kept});\n"
-        ).format(
-            old=table(old),
-            projection=derive.forward(mapping, facts, source, bulk=True),
-            same=derive.ands(
-                sql.SQL("{} = {}").format(column("o", name), column("p", f"pgferry_old_{i}"))
-                for i, name in enumerate(mapping.old_key)
-            ),
-            new=table(mapping.new),
-            there=derive.ands(sql.SQL("{} = {}").format(column("n", k), column("p", k)) for k in mapping.new_key),
-            kept=kept,
-        )
-    referenced = facts is not None and (facts.new if forward else facts.old).referenced
-    body = sql.SQL(
-        """BEGIN
-  IF NOT EXISTS (SELECT 1 FROM {goal}) THEN
-    RETURN NULL;
-  END IF;
-  IF TG_RELID <> {side}::regclass THEN
-{part}    RETURN NULL;
-  END IF;
-{whole}  {empty};
-  RETURN NULL;
-END"""
-    ).format(
-        goal=table(goal),
-        side=sql.Literal(table(side).as_string(None)),
-        part=part,
-        whole=whole,
-        empty=sql.SQL("DELETE FROM {}" if referenced else "TRUNCATE {}").format(table(goal)),
-    )
-    return parts.function(mapping, f"{direction.value}_truncate", raw(""), "trigger", parts.pins(mapping, facts), body)
-
-
 def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction, old: TableName) -> list[Runnable]:
     """Statements that make (or remake) the functions of one direction; no table is locked."""
     if direction is Direction.FORWARD:
@@ -169,13 +101,13 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
             touch_old(mapping, facts, old),
             _row_trigger(mapping, facts, direction, old, mapping.old_key, "touch_old", gone=True),
             *_of_statements(mapping, facts, direction, old),
-            _truncate_trigger(mapping, facts, direction, old),
+            sync_truncate.function(mapping, facts, direction, old),
         ]
     return [
         carry_backward(mapping, facts, old),
         _row_trigger(mapping, facts, direction, old, mapping.new_key, "backward", gone=False),
         *_of_statements(mapping, facts, direction, old),
-        _truncate_trigger(mapping, facts, direction, old),
+        sync_truncate.function(mapping, facts, direction, old),
     ]
 
 

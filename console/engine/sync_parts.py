@@ -25,6 +25,9 @@ _KEY_PINS = {  # settings under which these types write the same text in every s
     1186: "intervalstyle = 'postgres'",
     17: "bytea_output = 'hex'",
 }
+# Whoever makes good what could not be judged before sets it in its transaction: of a key that a writer of the new table
+# wrote since, in a way that the old one refuses, nothing is left to make good.
+SETTLING = "pgferry.settling"
 DECLARATIONS = """
   pgferry_c refcursor;
   pgferry_o record;
@@ -96,6 +99,71 @@ def argument_key(names: tuple[str, ...]) -> Composed:
     )
 
 
+def settling() -> sql.SQL:
+    """Until the transaction ends, what it carries is older than what is listed as refused by the old shape."""
+    return raw(f"SET LOCAL {SETTLING} = 'on'")
+
+
+def same(left: str, right: str, names: tuple[str, ...]) -> Composed:
+    """The rows have the same values in these columns."""
+    return ands(sql.SQL("{} = {}").format(column(left, n), column(right, n)) for n in names)
+
+
+def no_reject(mapping: Mapping, direction: Direction, key: Composed) -> Composed:
+    """No reject is noted for the key; whether any is noted at all is asked first, since to make the key's text is dear."""
+    noted = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {}").format(
+        sql.Literal(mapping.id), sql.Literal(direction.value)
+    )
+    return sql.SQL("(NOT {noted}) OR NOT {noted} AND r.key = {key}))").format(noted=noted, key=key)
+
+
+def new_key_of(mapping: Mapping, row: str) -> tuple[list[Composed], list[Composed], list[Composed]]:
+    """(the values of the new key of an old row that a trigger has, FROM items of its lookups, their conditions)."""
+    values: list[Composed] = []
+    froms: list[Composed] = []
+    where: list[Composed] = []
+    for part in derive.key_parts(mapping):
+        if part.lookup is None:
+            values.append(column(row, part.old))
+            continue
+        name = part.lookup.name
+        froms.append(sql.SQL("{} {}").format(table(part.lookup.relation), raw(name)))
+        where += [
+            sql.SQL("{} = {}").format(column(name, theirs), column(row, ours)) for theirs, ours in part.lookup.match
+        ]
+        values.append(column(name, part.lookup.gives))
+    return values, froms, where
+
+
+def lock_new(mapping: Mapping, row: str) -> Composed:
+    """Lock the new row before the old ones are read, where several may stand for it: who comes second sees the first's.
+
+    ``row`` is an old one that a trigger has. What the new one holds is in pgferry_n; pgferry_locked says if there is one.
+    """
+    values, froms, where = new_key_of(mapping, row)
+    where += [
+        sql.SQL("{} = {}").format(column("n", name), value)
+        for name, value in zip(mapping.new_key, values, strict=True)
+    ]  # fmt: skip
+    return sql.SQL(
+        "SELECT {} INTO pgferry_n FROM {} WHERE {} FOR NO KEY UPDATE OF n;\n      pgferry_locked := FOUND"
+    ).format(
+        commas(column("n", name) for name, _ in mapping.columns),
+        commas([*froms, sql.SQL("{} n").format(table(mapping.new))]),
+        ands(where),
+    )
+
+
+def from_json(facts: TableFacts | None, names: tuple[str, ...], alias: str, json: str) -> Composed:
+    """The row ``alias`` has the key in ``json``; found by its index, where the types are known."""
+    if facts is None:
+        return sql.SQL("{} = {}").format(derive.key_json(alias, names), raw(json))
+    types = {found.name: found.type for found in facts.columns}
+    return ands(
+        sql.SQL("{} = ({}->>{})::{}").format(column(alias, n), raw(json), sql.Literal(n), raw(types[n])) for n in names
+    )
+
+
 def reject(
     mapping: Mapping, direction: Direction, key: Composed, row: Composed, state: Composed, reason: Composed
 ) -> Composed:
@@ -134,6 +202,7 @@ def risky(facts: TableFacts | None, names: list[str]) -> bool:
         return False
     return (
         facts.more_unique
+        or facts.fickle
         or len(facts.checks_over(names)) < len(facts.checks)
         or len(facts.references_over(names)) < len(facts.foreign_keys)
         or any(c.generated for c in facts.columns)

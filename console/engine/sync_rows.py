@@ -78,12 +78,16 @@ def carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName) 
     kept = sql.SQL("INSERT INTO pgferry.recheck (mapping, key, reason) VALUES ({}, '{{}}', {} || pgferry_said)").format(
         sql.Literal(mapping.id), sql.Literal(f"a row of {mapping.new} cannot go: ")
     )
-    begin = end = raw("")
+    lock = sql.SQL("PERFORM 1 FROM {} n WHERE {} FOR NO KEY UPDATE").format(
+        table(mapping.new), key_is("n", mapping.new_key)
+    )
+    begin: Composed = raw("")
+    end = raw("")
     if many:
         begin = sql.SQL(
             "  LOOP\n  pgferry_won := false;\n  pgferry_late := false;\n  pgferry_fine := NULL;\n"
-            "  PERFORM 1 FROM {} n WHERE {} FOR NO KEY UPDATE;\n  pgferry_met := FOUND;\n"
-        ).format(table(mapping.new), key_is("n", mapping.new_key))  # type: ignore[assignment]
+            "  {};\n  pgferry_met := FOUND;\n"
+        ).format(lock)
         end = raw("  EXIT WHEN NOT pgferry_late;\n  END LOOP;\n")
     body = sql.SQL(
         """DECLARE{declarations}
@@ -92,7 +96,15 @@ def carry_forward(mapping: Mapping, facts: MappingFacts | None, old: TableName) 
   pgferry_met boolean;
   pgferry_late boolean := false;
 BEGIN
-{begin}{evaluate};
+{begin}  IF current_setting({settling}, true) = 'on' THEN
+    {lock};
+    IF FOUND AND EXISTS (
+      SELECT 1 FROM pgferry.reject r WHERE r.mapping = {id} AND r.direction = 'reverse' AND r.key = {goal}
+    ) THEN
+      RETURN;
+    END IF;
+  END IF;
+{evaluate};
   WHILE pgferry_more LOOP
     IF pgferry_s.pgferry_reason IS NULL AND NOT pgferry_won THEN
       pgferry_won := true;
@@ -111,6 +123,10 @@ END"""
     ).format(
         declarations=raw(parts.DECLARATIONS),
         begin=begin,
+        settling=sql.Literal(parts.SETTLING),
+        lock=lock,
+        id=sql.Literal(mapping.id),
+        goal=argument_key(mapping.new_key),
         end=end,
         evaluate=parts.evaluate(
             mapping, facts, old, "pgferry_s",

@@ -1,11 +1,18 @@
-"""Whether the triggers of a sync that is on still see every write: someone may have disabled or dropped them since."""
+"""Whether the triggers of a sync that is on still see every write: someone may have disabled or dropped them since.
+
+Or have made what would have been refused when the sync went on: row-level security, a rule, an inheritance child.
+"""
 
 from __future__ import annotations
 
-from console.engine import lookups
+from dataclasses import replace
+
+from console.engine import lookups, refusals
 from console.engine.derive import table
+from console.engine.facts import mapping_facts
 from console.engine.naming import function_name, trigger_text
 from console.engine.sync import trigger_kinds
+from console.errors import FerryError
 from console.journal.connect import Conn
 from console.plan.model import Direction, Mapping, TableName
 
@@ -28,9 +35,8 @@ def is_on(conn: Conn, mapping: Mapping, way: Direction) -> bool:
 def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
     """One sentence for each trigger of a direction that is on and would miss writes; empty when all is well."""
     found = []
-    for way in Direction.BOTH.ways:
-        if not is_on(conn, mapping, way):
-            continue
+    ways = [way for way in Direction.BOTH.ways if is_on(conn, mapping, way)]
+    for way in ways:
         owner = old if way is Direction.FORWARD else mapping.new
         rows = conn.execute(
             _TRIGGERS,
@@ -42,7 +48,18 @@ def faults(conn: Conn, mapping: Mapping, old: TableName) -> list[str]:
         for relation, name, state in rows:
             what = "is missing" if state is None else "is disabled" if state == "D" else "fires for replicas only"
             found.append(f"trigger {name} on {relation} {what}: writes to it are not carried")
-    return found + lookups.faults(conn, mapping)
+    return found + lookups.faults(conn, mapping) + _since(conn, mapping, old, ways)
+
+
+def _since(conn: Conn, mapping: Mapping, old: TableName, ways: list[Direction]) -> list[str]:
+    """What would be refused if the sync were switched on now."""
+    if not ways:
+        return []
+    try:
+        facts = mapping_facts(conn, replace(mapping, old=old), old.schema)
+    except FerryError as error:
+        return [error.what]
+    return list(dict.fromkeys(o.what for way in ways for o in refusals.obstacles(conn, mapping, facts, way)))
 
 
 def uncovered(conn: Conn, way: Direction, owner: TableName) -> list[TableName]:

@@ -1,9 +1,9 @@
-"""The usual write of one row, carried by the row trigger itself: one reading, at most one lock, one write.
+"""The usual write of one row, carried by the row trigger itself: one reading, at most one lock, one write a key.
 
 The functions of ``sync_rows`` do whatever a key may need, with many statements; each statement costs some microseconds
-to set up, which is what a writer pays. So the trigger first asks with one statement whether the case is usual: the row
-keeps its key, the new shape takes it, its values resolve to one, no other old row may stand for its new key, and no
-reject is noted for it. It reads what the tables hold now, as those functions do. Where any of that is not so, where
+to set up, which is what a writer pays. So the trigger first asks with one statement whether the case is usual: the new
+shape takes the row, its values resolve to one, no other old row may stand for its new key, and no reject is noted for
+it. A key that a row leaves (DELETE, or UPDATE of the key) is in ``sync_gone``. It reads what the tables hold now, as those functions do. Where any of that is not so, where
 evaluating it fails, or where the write meets another, nothing was written and those functions carry the key.
 
 Expressions, casts and CHECKs may all fail: they are evaluated in a block that writes nothing, so it takes no
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive
+from console.engine import derive, sync_gone
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
+from console.engine.sync_parts import lock_new, no_reject, same
 from console.plan.model import Direction, Mapping, TableName
 
 DECLARATIONS = """DECLARE
@@ -31,23 +32,9 @@ DECLARATIONS = """DECLARE
 """
 
 
-def _same(left: str, right: str, names: tuple[str, ...]) -> Composed:
-    return ands(sql.SQL("{} = {}").format(column(left, n), column(right, n)) for n in names)
-
-
 def _keeps_key(key: tuple[str, ...]) -> Composed:
     return sql.SQL("({}) IS NOT DISTINCT FROM ({})").format(
         commas(column("OLD", n) for n in key), commas(column("NEW", n) for n in key)
-    )
-
-
-def _no_reject(mapping: Mapping, direction: Direction, key: tuple[str, ...]) -> Composed:
-    """No reject is noted for the key; whether any is noted at all is asked first, since to make the key's text is dear."""
-    noted = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {}").format(
-        sql.Literal(mapping.id), sql.Literal(direction.value)
-    )
-    return sql.SQL("(NOT {noted}) OR NOT {noted} AND r.key = {key}))").format(
-        noted=noted, key=derive.key_json("NEW", key)
     )
 
 
@@ -56,7 +43,7 @@ def _alone(mapping: Mapping, old: TableName) -> Composed:
     if not derive.many_to_one(mapping):
         return raw("true")
     twins = derive.preimage(mapping, old, {name: column("w", name) for name in mapping.new_key})
-    return sql.SQL("NOT EXISTS (SELECT 1 FROM {} z WHERE NOT ({}))").format(twins, _same("z", "NEW", mapping.old_key))
+    return sql.SQL("NOT EXISTS (SELECT 1 FROM {} z WHERE NOT ({}))").format(twins, same("z", "NEW", mapping.old_key))
 
 
 def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool, fresh: bool) -> Composed:
@@ -67,7 +54,7 @@ def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool
     not there before, so no reject is noted for it.
     """
     names = [name for name, _ in mapping.columns]
-    itself = sql.SQL("(SELECT q.* FROM {} q WHERE {})").format(table(old), _same("q", "NEW", mapping.old_key))
+    itself = sql.SQL("(SELECT q.* FROM {} q WHERE {})").format(table(old), same("q", "NEW", mapping.old_key))
     there: Composed = raw("")
     join: Composed = raw("")
     if met:
@@ -75,7 +62,7 @@ def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool
         there = sql.SQL(", {} IS NOT NULL AS pgferry_met, {} AS pgferry_differs").format(
             key, derive.differ("n", "w", names, facts.new)
         )
-        join = sql.SQL(" LEFT JOIN {} n ON {}").format(table(mapping.new), _same("n", "w", mapping.new_key))
+        join = sql.SQL(" LEFT JOIN {} n ON {}").format(table(mapping.new), same("n", "w", mapping.new_key))
     return sql.SQL(
         """BEGIN
       SELECT {values}, w.pgferry_reason IS NULL AND {alone} AND {no_reject} AS pgferry_usual{there}
@@ -86,7 +73,9 @@ def _reading(mapping: Mapping, facts: MappingFacts, old: TableName, *, met: bool
     ).format(
         values=commas(column("w", n) for n in names),
         alone=_alone(mapping, old),
-        no_reject=raw("true") if fresh else _no_reject(mapping, Direction.FORWARD, mapping.old_key),
+        no_reject=raw("true")
+        if fresh
+        else no_reject(mapping, Direction.FORWARD, derive.key_json("NEW", mapping.old_key)),
         there=there,
         projection=derive.lean(mapping, facts, itself),
         join=join,
@@ -117,36 +106,9 @@ def _update(mapping: Mapping, facts: MappingFacts) -> Composed:
     update = sql.SQL("UPDATE {} n SET {} WHERE {};\n      pgferry_usual := FOUND").format(
         table(mapping.new),
         commas(sql.SQL("{} = {}").format(sql.Identifier(n), column("pgferry_s", n)) for n in rest),
-        _same("n", "pgferry_s", mapping.new_key),
+        same("n", "pgferry_s", mapping.new_key),
     )
     return parts.guarded(update, raw("pgferry_usual := false"), risky=parts.risky(facts.new, names))
-
-
-def _lock(mapping: Mapping) -> Composed:
-    """Lock the new row before the old ones are read, where several may stand for it: who comes second sees the first's.
-
-    What it holds is in pgferry_n; pgferry_locked says whether there is one.
-    """
-    names = [name for name, _ in mapping.columns]
-    froms: list[Composed] = []
-    where: list[Composed] = []
-    for part in derive.key_parts(mapping):
-        if part.lookup is None:
-            where.append(sql.SQL("{} = {}").format(column("n", part.new), column("NEW", part.old)))
-            continue
-        name = part.lookup.name
-        on = [
-            sql.SQL("{} = {}").format(column(name, theirs), column("NEW", ours)) for theirs, ours in part.lookup.match
-        ]
-        froms.append(sql.SQL("{} {}").format(table(part.lookup.relation), raw(name)))
-        where += [*on, sql.SQL("{} = {}").format(column("n", part.new), column(name, part.lookup.gives))]
-    return sql.SQL(
-        "SELECT {} INTO pgferry_n FROM {} WHERE {} FOR NO KEY UPDATE OF n;\n      pgferry_locked := FOUND"
-    ).format(
-        commas(column("n", n) for n in names),
-        commas([*froms, sql.SQL("{} n").format(table(mapping.new))]),
-        ands(where),
-    )
 
 
 def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
@@ -180,6 +142,15 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     ELSIF pgferry_s.pgferry_usual THEN
       {insert};
     END IF;
+  ELSE
+    {gone};
+    IF pgferry_usual AND TG_OP = 'UPDATE' THEN
+      pgferry_usual := false;
+      {read_again};
+      IF pgferry_s.pgferry_usual THEN
+        {insert};
+      END IF;
+    END IF;
   END IF;
 """
     ).format(
@@ -187,7 +158,8 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
         read_again=_reading(mapping, facts, old, met=False, fresh=False),
         read_both=_reading(mapping, facts, old, met=True, fresh=False),
         keeps=_keeps_key(mapping.old_key),
-        lock=_lock(mapping),
+        gone=sync_gone.forward(mapping, facts, old),
+        lock=lock_new(mapping, "NEW"),
         differs=derive.differ("pgferry_n", "pgferry_s", [name for name, _ in mapping.columns], facts.new),
         insert=_insert(mapping, facts),
         update=_update(mapping, facts),
@@ -210,7 +182,7 @@ def _equal(mapping: Mapping, facts: MappingFacts, projection: Composed) -> Compo
     END"""
     ).format(
         differs=derive.differ("w", "NEW", [name for name, _ in mapping.columns], facts.new),
-        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
+        no_reject=no_reject(mapping, Direction.REVERSE, derive.key_json("NEW", mapping.new_key)),
         projection=projection,
         errors=raw(parts.EVALUATION),
     )
@@ -222,7 +194,7 @@ def _reading_back(mapping: Mapping, facts: MappingFacts, stands: Composed, *, fr
     ``fresh``: no old row may stand for it. STRICT as in ``_reading``; the new row itself is locked by its writer, and
     whoever would add another old row for it waits for that lock.
     """
-    here = _same("n", "NEW", mapping.new_key)
+    here = same("n", "NEW", mapping.new_key)
     olds = [raw(f"w.pgferry_old_{i}") for i in range(len(mapping.old_key))]
     extra: Composed = raw("")
     source: Composed = raw("")
@@ -243,7 +215,7 @@ def _reading_back(mapping: Mapping, facts: MappingFacts, stands: Composed, *, fr
         values=commas(column("b", n) for n, _ in mapping.back),
         extra=extra,
         usual=usual,
-        no_reject=_no_reject(mapping, Direction.REVERSE, mapping.new_key),
+        no_reject=no_reject(mapping, Direction.REVERSE, derive.key_json("NEW", mapping.new_key)),
         projection=derive.backward(mapping, facts, here),
         source=source,
         errors=raw(parts.EVALUATION),
@@ -285,7 +257,14 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     insert, update = _write_old(mapping, facts, old)
     return sql.SQL(
         """  IF TG_OP = 'UPDATE' AND NOT {keeps} OR TG_OP = 'DELETE' THEN
-    NULL;
+    {gone};
+    IF pgferry_usual AND TG_OP = 'UPDATE' THEN
+      pgferry_usual := false;
+      {read};
+      IF pgferry_s.pgferry_usual THEN
+        {insert};
+      END IF;
+    END IF;
   ELSIF pg_trigger_depth() > 1 THEN
     {equal};
   ELSIF TG_OP = 'INSERT' THEN
@@ -306,6 +285,7 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
 """
     ).format(
         keeps=_keeps_key(mapping.new_key),
+        gone=sync_gone.backward(mapping, facts, old),
         equal=_equal(mapping, facts, derive.lean(mapping, facts, source, there=True)),
         read=_reading_back(mapping, facts, source, fresh=True),
         insert=insert,

@@ -25,7 +25,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from console.engine import derive
+from console.engine import derive, sync_parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.naming import function_name
@@ -184,6 +184,7 @@ def _alone(session: Session, mapping: Mapping, work: Callable[[Conn], T]) -> T:
         try:
             with conn.transaction():
                 conn.execute(raw(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"))
+                conn.execute(sync_parts.settling())
                 alone(conn, mapping)
                 return work(conn)
         except _PASSING:

@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from console.engine import dual_write, sync_sets
+from console.engine.facts import mapping_facts
+from console.engine.settle import settle
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, Verb
 from console.plan.model import BackfillSettings, Direction, Kind, Triggers
-from tests.engine.scene import MAPPING, a_database, a_plan, a_run, a_task, order, switch_on
+from tests.engine.scene import MAPPING, a_database, a_plan, a_run, a_session, a_task, order, switch_on
 
 AT = "2026-02-01 10:00:00+00"
 ALIAS, CANONICAL = "s0", "S0"
@@ -82,6 +84,28 @@ def test_two_spellings_of_one_key_at_the_same_instant(database: str, conn: Conn)
             assert notes == ([winner] if winner else []), what
             refused = [row[0] for row in conn.execute("SELECT key->>'shop' FROM pgferry.reject").fetchall()]
             assert refused == ([ALIAS] if len(left) == 2 else []), what
+
+
+@pytest.mark.parametrize("noted", ["recheck", "tombstone"])
+def test_what_is_made_good_later_does_not_undo_a_newer_write(database: str, conn: Conn, noted: str) -> None:
+    """A key was noted for a second look; since then the new side wrote what the old one refuses. That is the last word."""
+    conn.execute("INSERT INTO sales VALUES (%s, 'S1', 'item1', 1, 'older')", (AT,))
+    if noted == "recheck":
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            conn.execute("UPDATE sales SET note = 'old'")
+    else:
+        conn.execute("DELETE FROM sales")
+        conn.execute("INSERT INTO sales VALUES (%s, 'S1', 'item1', 1, 'old')", (AT,))
+    assert conn.execute(f"SELECT count(*) > 0 FROM pgferry.{noted}".encode()).fetchone() == (True,)
+    conn.execute("UPDATE sales_v2 SET amount = -1, note = 'newest'")
+    session = a_session(database, a_plan(a_task("compare", Kind.CHECK, mappings=("sales",))))
+    settle(session, MAPPING, mapping_facts(conn, MAPPING, "pgferry_archive"))
+    session.drop()
+    assert conn.execute(f"SELECT count(*) FROM pgferry.{noted}".encode()).fetchone() == (0,)
+    assert conn.execute("SELECT note FROM sales_v2").fetchall() == [("newest",)]
+    assert conn.execute("SELECT note FROM sales").fetchall() == [("old",)]
+    assert conn.execute("SELECT direction, row_data->>'note' FROM pgferry.reject").fetchall() == [("reverse", "newest")]
 
 
 def test_what_the_copy_brings_is_not_carried_back(conn: Conn) -> None:

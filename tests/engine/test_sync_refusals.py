@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import psycopg
 import pytest
 
 from console.engine import refusals, sync
@@ -12,7 +14,7 @@ from console.engine.facts import mapping_facts
 from console.engine.sync_state import faults
 from console.errors import PlanError, Refused
 from console.journal.connect import Conn, connect
-from console.plan.model import Direction, Mapping, TableName, Triggers
+from console.plan.model import Direction, Lookup, Mapping, TableName, Triggers
 from tests.engine.scene import switch_on
 
 OLD, NEW = TableName("public", "orders"), TableName("public", "orders_v2")
@@ -192,6 +194,20 @@ OBSTACLES = {
         "Constraint line of lines is deferred",
     ),
     "unfilled": ("ALTER TABLE orders_v2 ADD need integer NOT NULL", "orders_v2.need must not be null, has no default"),
+    "function in the replica role": (
+        "CREATE FUNCTION load() RETURNS void LANGUAGE sql SET session_replication_role = replica AS 'SELECT'",
+        "Function load() sets session_replication_role = replica",
+    ),
+    "function that takes the replica role": (
+        "CREATE FUNCTION load() RETURNS void LANGUAGE plpgsql AS"
+        " $$ BEGIN SET LOCAL session_replication_role TO 'replica'; END $$",
+        "Function load() sets session_replication_role = replica",
+    ),
+    "deferred trigger": (
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON orders_v2 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+        " EXECUTE FUNCTION late()", "Constraint late of orders_v2 is deferred",
+    ),
     "replica role": (
         "CREATE ROLE loader; ALTER ROLE loader SET session_replication_role = replica",
         "Sessions of role loader in every database run with session_replication_role = replica",
@@ -224,6 +240,154 @@ def test_statement_triggers_would_miss_writes_to_partitions(conn: Conn) -> None:
     refusals.refuse(conn, mapping, facts, Direction.FORWARD)
     with pytest.raises(Refused, match="orders_v2 is partitioned or a partition: statement triggers miss writes"):
         refusals.refuse(conn, mapping, facts, Direction.REVERSE)
+
+
+STATEMENTS = {
+    "parent": ("CREATE TABLE parent (id integer); ALTER TABLE orders INHERIT parent", "orders inherits from parent"),
+    "subscription": (
+        "SET allow_system_table_mods = on;"
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) VALUES (1, 'orders'::regclass, 'r')",
+        "orders is subscribed: what is applied fires no statement trigger",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_writes_that_fire_row_triggers_only(conn: Conn, name: str) -> None:
+    setup, words = STATEMENTS[name]
+    conn.execute("CREATE TABLE orders_v2 (id integer PRIMARY KEY, p integer)")
+    conn.execute(setup)
+    mapping = orders(p="o.a")
+    facts = mapping_facts(conn, mapping, "pgferry_archive")
+    refusals.refuse(conn, mapping, facts, Direction.FORWARD)
+    with pytest.raises(Refused, match=re.escape(words)):
+        refusals.refuse(conn, replace(mapping, triggers=Triggers.STATEMENT), facts, Direction.FORWARD)
+    conn.execute("DELETE FROM pg_subscription_rel")
+
+
+def test_writes_by_way_of_an_inheritance_parent_fire_the_row_triggers(conn: Conn) -> None:
+    conn.execute(
+        "CREATE TABLE orders_v2 (id integer PRIMARY KEY, p integer);"
+        "CREATE TABLE parent (id integer, a integer); ALTER TABLE orders INHERIT parent"
+    )
+    switch_on(conn, Direction.BOTH, orders(p="o.a"))
+    conn.execute("INSERT INTO orders VALUES (1, 1), (2, 2)")
+    conn.execute("UPDATE parent SET a = 5 WHERE id = 1; DELETE FROM parent WHERE id = 2")
+    assert conn.execute("SELECT * FROM orders_v2").fetchall() == [(1, 5)]
+    conn.execute("TRUNCATE parent")
+    assert conn.execute("SELECT count(*) FROM orders_v2").fetchone() == (0,)
+
+
+@pytest.fixture
+def mover(conn: Conn) -> Iterator[str]:
+    """A role that owns nothing and may everything on both tables."""
+    conn.execute(
+        "CREATE TABLE orders_v2 (id integer PRIMARY KEY, p integer);"
+        "CREATE ROLE mover; GRANT ALL ON orders, orders_v2 TO mover"
+    )
+    try:
+        yield "mover"
+    finally:
+        conn.execute("RESET ROLE; DROP OWNED BY mover; DROP ROLE mover")
+
+
+RIGHTS = {
+    "schema": (
+        "CREATE SCHEMA hidden; ALTER TABLE orders_v2 SET SCHEMA hidden", "lacks USAGE on schema hidden",
+        {"new": TableName("hidden", "orders_v2")},
+    ),
+    "sequence": ("ALTER TABLE orders_v2 ADD n serial", "lacks USAGE on sequence orders_v2_n_seq", {}),
+    "function": (
+        "CREATE FUNCTION twice(i integer) RETURNS integer LANGUAGE sql AS 'SELECT 2 * i';"
+        "REVOKE EXECUTE ON FUNCTION twice FROM PUBLIC", "may not evaluate the expressions",
+        {"columns": (("id", "o.id"), ("p", "twice(o.a)"))},
+    ),
+    "row security of a lookup": (
+        "CREATE TABLE names (t text, n integer, canonical boolean); ALTER TABLE names ENABLE ROW LEVEL SECURITY;"
+        "GRANT SELECT ON names TO mover", "Row-level security on names would hide rows",
+        {"lookups": (Lookup("k", TableName("public", "names"), (("t", "t"),), "n", "canonical"),)},
+    ),
+    "row security of a referenced table": (
+        "ALTER TABLE orders_v2 ADD FOREIGN KEY (p) REFERENCES parents; ALTER TABLE parents ENABLE ROW LEVEL SECURITY",
+        "Row-level security on parents would hide rows", {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_rights_that_the_functions_would_lack(conn: Conn, mover: str, name: str) -> None:
+    setup, words, changes = RIGHTS[name]
+    conn.execute(setup)
+    mapping = replace(orders(p="o.a"), **changes)
+    refusals.refuse(conn, mapping, mapping_facts(conn, mapping, "pgferry_archive"), Direction.FORWARD)
+    conn.execute(f"SET ROLE {mover}".encode())
+    with pytest.raises(Refused, match=re.escape(words)):
+        refusals.refuse(conn, mapping, mapping_facts(conn, mapping, "pgferry_archive"), Direction.FORWARD)
+
+
+def test_row_security_of_the_tables_is_refused_but_for_who_is_exempt(conn: Conn, mover: str) -> None:
+    conn.execute("ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+    mapping = orders(p="o.a")
+    conn.execute(f"SET ROLE {mover}".encode())
+    with pytest.raises(Refused, match="Row-level security on orders would hide rows from the triggers"):
+        mapping_facts(conn, mapping, "pgferry_archive")
+    conn.execute("RESET ROLE; ALTER TABLE orders OWNER TO mover; ALTER TABLE orders_v2 OWNER TO mover; SET ROLE mover")
+    assert mapping_facts(conn, mapping, "pgferry_archive").old.name == OLD
+    conn.execute("ALTER TABLE orders FORCE ROW LEVEL SECURITY")
+    with pytest.raises(Refused, match="Row-level security"):
+        mapping_facts(conn, mapping, "pgferry_archive")
+
+
+def test_views_foreign_and_temporary_tables_cannot_be_mapped(conn: Conn) -> None:
+    conn.execute(
+        "CREATE VIEW seen AS SELECT * FROM orders; CREATE TEMP TABLE orders_v2 (id integer PRIMARY KEY, p integer);"
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER away FOREIGN DATA WRAPPER far;"
+        "CREATE FOREIGN TABLE abroad (id integer, p integer) SERVER away"
+    )
+    for name in (TableName("public", "seen"), TableName("public", "abroad"), TableName("pg_temp", "orders_v2"), NEW):
+        with pytest.raises(PlanError, match=f"table {name} is not in this database"):
+            mapping_facts(conn, replace(orders(p="o.a"), new=name), "pgferry_archive")
+
+
+def test_a_check_that_answers_otherwise_when_the_row_is_written_fails_no_write(conn: Conn) -> None:
+    """Its function lets the row pass when it is tested and refuses it when it is written."""
+    conn.execute(
+        "CREATE SEQUENCE asked; CREATE FUNCTION first_time() RETURNS boolean LANGUAGE sql AS"
+        " $$ SELECT nextval('public.asked') % 2 = 1 $$;"
+        "CREATE DOMAIN moody AS integer CONSTRAINT mood CHECK (VALUE < 10 OR public.first_time());"
+        "CREATE TABLE orders_v2 (id integer PRIMARY KEY, p moody)"
+    )
+    switch_on(conn, Direction.BOTH, orders(p="o.a"))
+    conn.execute("INSERT INTO orders VALUES (1, 1), (2, 20)")
+    assert conn.execute("SELECT id FROM orders ORDER BY 1").fetchall() == [(1,), (2,)]
+    assert [(key, state) for key, state, _ in listed(conn)] == [("2", "23514")]
+    assert conn.execute("SELECT id FROM orders_v2").fetchall() == [(1,)]
+
+
+def test_nothing_in_the_writers_session_diverts_a_function(conn: Conn) -> None:
+    """A search path, temporary tables and functions of the writer's own are not looked at with the definer's rights."""
+    conn.execute("CREATE TABLE orders_v2 (id integer PRIMARY KEY, p integer)")
+    switch_on(conn, Direction.BOTH, orders(p="o.a + 1"))
+    conn.execute(
+        "CREATE ROLE clerk; GRANT INSERT ON orders TO clerk; CREATE SCHEMA evil AUTHORIZATION clerk; SET ROLE clerk"
+    )
+    try:
+        conn.execute(
+            "CREATE TABLE evil.seen (what text);"
+            "CREATE FUNCTION evil.plus(integer, integer) RETURNS integer LANGUAGE plpgsql AS"
+            " $$ BEGIN INSERT INTO evil.seen VALUES (current_user); RETURN 0; END $$;"
+            "CREATE OPERATOR evil.+ (LEFTARG = integer, RIGHTARG = integer, FUNCTION = evil.plus);"
+            "CREATE FUNCTION evil.pg_trigger_depth() RETURNS integer LANGUAGE sql AS 'SELECT 99';"
+            "CREATE TEMP TABLE orders_v2 (id integer PRIMARY KEY, p integer); CREATE TEMP TABLE reject (a integer);"
+            "SET search_path = evil, pg_temp, pg_catalog, public; INSERT INTO orders VALUES (1, 1)"
+        )
+        assert conn.execute("SELECT count(*) FROM pg_temp.orders_v2").fetchone() == (0,)
+        assert conn.execute("SELECT count(*) FROM evil.seen").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT pgferry.orders_forward(1)")
+    finally:
+        conn.execute("RESET ROLE; RESET search_path; DROP OWNED BY clerk; DROP ROLE clerk")
+    assert conn.execute("SELECT * FROM public.orders_v2").fetchall() == [(1, 2)]
 
 
 def test_missing_rights_are_found_before_the_first_write(conn: Conn) -> None:

@@ -54,6 +54,44 @@ def test_usual_writes_are_carried_by_the_trigger_alone(conn: Conn) -> None:
     ]  # fmt: skip
 
 
+def test_a_key_that_a_row_leaves_is_carried_by_the_trigger_alone(conn: Conn) -> None:
+    switch_on(conn, Direction.BOTH)
+    conn.execute(f"INSERT INTO sales VALUES ('{AT}', 'S1', 'item1', 1, 'a'), ('{AT}', 'S2', 'item2', 2, 'b')")
+    assert not general(conn, "UPDATE sales SET at = at + interval '1 h' WHERE shop = 'S1'")
+    assert not general(conn, "UPDATE sales SET shop = 'S0', item = 'item3' WHERE shop = 'S2'")
+    assert conn.execute("SELECT good_id, note FROM sales_v2 ORDER BY 1").fetchall() == [(1, "a"), (3, "b")]
+    assert not general(conn, "DELETE FROM sales WHERE shop = 'S1'")
+    assert conn.execute("SELECT good_id FROM sales_v2").fetchall() == [(3,)]
+    assert conn.execute("SELECT count(*) FROM pgferry.tombstone").fetchone() == (3,), "for a copy that is under way"
+    assert not general(conn, "UPDATE sales_v2 SET good_id = 4")
+    assert conn.execute("SELECT shop, item, note FROM sales").fetchall() == [("S1", "item4", "b")]
+    assert not general(conn, "DELETE FROM sales_v2")
+    assert conn.execute("SELECT count(*) FROM sales").fetchone() == (0,)
+
+
+def test_a_key_that_is_left_where_something_else_stands_goes_to_the_general_functions(conn: Conn) -> None:
+    switch_on(conn, Direction.BOTH)
+    conn.execute(
+        f"INSERT INTO sales VALUES ('{AT}', 's0', 'item3', 1, 'alias'), ('{AT}', 'S0', 'item3', 2, 'canonical')"
+    )
+    assert general(conn, "DELETE FROM sales WHERE shop = 'S0'"), "the other spelling takes its place"
+    assert conn.execute("SELECT note FROM sales_v2").fetchall() == [("alias",)]
+    assert conn.execute("SELECT count(*) FROM pgferry.reject").fetchone() == (0,)
+    assert general(conn, "UPDATE sales SET shop = 'S0'"), "it keeps its new key"
+    assert general(conn, "UPDATE sales SET item = 'unknown'"), "it is refused now"
+    assert conn.execute("SELECT count(*) FROM sales_v2").fetchone() == (0,)
+    assert conn.execute("SELECT count(*) FROM sales").fetchone() == (1,)
+    assert general(conn, "DELETE FROM sales"), "its reject must go"
+    assert conn.execute("SELECT count(*) FROM pgferry.reject").fetchone() == (0,)
+    conn.execute(
+        f"INSERT INTO sales SELECT '{AT}'::timestamptz + i * interval '1 s', 'S1', 'item1', i, i FROM generate_series(3, 1, -1) i"
+    )
+    conn.execute("UPDATE sales SET at = at + interval '1 s'")
+    assert conn.execute("SELECT note FROM sales_v2 ORDER BY at").fetchall() == [("1",), ("2",), ("3",)]
+    conn.execute("UPDATE sales_v2 SET at = at + interval '1 h'")
+    assert conn.execute("SELECT note FROM sales ORDER BY at").fetchall() == [("1",), ("2",), ("3",)]
+
+
 def test_the_echo_of_a_usual_write_ends_in_the_trigger(conn: Conn) -> None:
     switch_on(conn, Direction.BOTH)
     assert not general(conn, f"INSERT INTO sales VALUES ('{AT}', 'S1', 'item1', 1, 'a')")
@@ -98,8 +136,8 @@ def test_what_the_old_table_cannot_take_as_usual_goes_to_the_general_functions(c
     assert conn.execute("SELECT count(*) FROM pgferry.reject").fetchone() == (1,)
     assert not general(conn, "UPDATE sales_v2 SET amount = 8 WHERE good_id = 1")
     assert general(conn, "UPDATE sales_v2 SET amount = -8 WHERE good_id = 1")
-    assert general(conn, "UPDATE sales_v2 SET good_id = 2 WHERE good_id = 31"), "a key change"
-    assert general(conn, "DELETE FROM sales_v2 WHERE good_id = 2")
+    assert not general(conn, "UPDATE sales_v2 SET good_id = 2 WHERE good_id = 31"), "a key change"
+    assert not general(conn, "DELETE FROM sales_v2 WHERE good_id = 2")
     assert conn.execute("SELECT item, amount::int FROM sales").fetchall() == [("item1", 8)], (
         "as it was before it was bad"
     )

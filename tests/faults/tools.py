@@ -193,11 +193,11 @@ def assert_copied_once(conn: Conn, rows: int) -> None:
     assert one(conn, "SELECT count(*) FROM pgferry.reject") == rejected
 
 
-def assert_equal(conninfo: str, plan: Plan) -> None:
+def assert_equal(conninfo: str, plan: Plan, mapping: str = "sales") -> None:
     """The two tables hold the same by a comparison outside of any run."""
     with connect(conninfo) as conn:
         session = Session(plan, conninfo, 0, Fence(0, 0), "tester", Wishes(), _conn=conn)
-        verdict = compare(session, plan.task("compare"), plan.mapping("sales"), show=False)
+        verdict = compare(session, plan.task("compare"), plan.mapping(mapping), show=False)
     assert verdict.ok, (verdict.words(), verdict.samples)
 
 
