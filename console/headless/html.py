@@ -7,6 +7,7 @@ from html import escape
 
 from console.headless.words import safe
 from console.sql.highlight import tokens
+from console.text import visible
 
 _STYLE = """
 :root { --ink: #1b1f24; --dim: #59636e; --line: #d1d9e0; --paper: #fff; --code: #f6f8fa; --bad: #b42318; --ok: #1a7f37;
@@ -83,7 +84,7 @@ def _tone(value: str) -> str:
 
 def sql(source: str) -> str:
     """SQL in colours, in the source's own lines."""
-    shown = safe(source, keep_newlines=True)
+    shown = visible(source, keep_newlines=True)
     parts, at = [], 0
     for start, end, kind in tokens(shown):
         parts.append(escape(shown[at:start]))
@@ -95,7 +96,7 @@ def sql(source: str) -> str:
 
 def code(source: str) -> str:
     """Lines as they are."""
-    return f"<pre>{escape(safe(source, keep_newlines=True))}</pre>"
+    return f"<pre>{escape(visible(source, keep_newlines=True))}</pre>"
 
 
 _COLOURED = frozenset({"keyword", "string", "number", "comment"})

@@ -13,6 +13,7 @@ from console.plan.model import Plan, Task
 from console.plan.rehearsed import Rehearsal
 from console.sql.hazards.allow import counted
 from console.sql.model import Lock, Mark, Readers, Statement, TaskPreview
+from console.text import visible
 
 Previews = Mapping[str, TaskPreview]
 
@@ -164,7 +165,7 @@ def _statement_text(statement: Statement, word: str) -> list[str]:
 
 def plain_lines(sql: str) -> list[str]:
     """The lines of an SQL text, made harmless."""
-    return safe(sql, keep_newlines=True).splitlines()
+    return visible(sql, keep_newlines=True).splitlines()
 
 
 def plan_text(

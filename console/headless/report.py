@@ -294,7 +294,7 @@ def report_json(state: RunState) -> dict[str, Any]:
     data: dict[str, Any] = to_json(state)
     data["checks"] = to_json(failing_first(state.checks))
     data["rejects"] = [{"mapping": safe(m), "reason": safe(r), "rows": rows} for m, r, rows in state.rejects]
-    data["leads"] = {safe(mapping): shape for mapping, shape in state.leads}
+    data["leads"] = {safe(mapping): safe(shape) for mapping, shape in state.leads}
     for entry, progress in zip(data["progress"], state.progress, strict=True):
         entry["average_rate"] = average_rate(state, progress)
     if state.traffic is not None:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from console.text import plain
+from console.text import plain, visible
 
 # From weakest to strongest, as in PostgreSQL's table of conflicts.
 LOCK_MODES = (
@@ -129,7 +129,7 @@ def markdown_cell(text: str) -> str:
 
 def fence(text: str, language: str = "") -> list[str]:
     """A Markdown code block that no text can leave."""
-    text = plain(text, keep_newlines=True)
+    text = visible(text, keep_newlines=True)
     ticks = "```"
     while ticks in text:
         ticks += "`"

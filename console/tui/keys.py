@@ -15,7 +15,7 @@ class Key:
     are printed; ``label`` is the footer's word. ``where`` names the views in which it works, empty for all.
     ``footer`` names the views whose footer shows it, in the order of this table. ``control`` marks what sends a
     command to the runner, or moves a replay's clock where there is a word for that in ``replay``; ``review`` what only
-    a reviewer's console (a dry run) does.
+    a reviewer's console (a dry run) does. ``group`` is its part of the help page, ``here`` its help in certain views.
     """
 
     action: str
@@ -28,35 +28,78 @@ class Key:
     control: bool = False
     review: bool = False
     replay: str = ""  # the footer's word while a past run is shown
+    group: str = ""  # one of GROUPS; empty: everywhere
+    here: tuple[tuple[str, str], ...] = ()
+
+    def help_in(self, view: str) -> str:
+        """What it does in this view, in words."""
+        return dict(self.here).get(view, self.help)
+
+
+RUN, REPLAY, MOVE, SCREEN = "run", "replay", "move", "screen"
+GROUPS = (RUN, REPLAY, MOVE, SCREEN)
+OPENS = (
+    ("tasks", "on a phase: fold or unfold it; on a task: its statements, locks, way back"),
+    ("preview", "all SQL of the task, or the list again"),
+    ("backfill", "all settings of the copy, or its pace and signals again"),
+    ("checks", "the rows behind the result, old beside new"),
+    ("docs", "open the page"),
+    ("rollback", "roll back to the chosen point (asks first)"),
+)
 
 
 KEYS: tuple[Key, ...] = (
     Key("screens", "", "1-6", "screens", "the six screens", footer=("tasks", "checks", "activity", "log", "backfill")),
-    Key("tasks", "1", "1", "tasks", "Tasks: phases and tasks, what runs and what waits"),
-    Key("preview", "2", "2", "preview", "Preview: what the chosen task runs, its locks, its way back"),
-    Key("backfill", "3", "3", "backfill", "Backfill: the copy, what holds it back, its settings"),
-    Key("checks", "4", "4", "checks", "Checks: results, failing ones first"),
-    Key("activity", "5", "5", "activity", "Activity: sessions that block or wait, the applications' figures"),
-    Key("log", "6", "6", "log", "Log: everything that happened"),
+    Key("tasks", "1", "1", "tasks", "Tasks: phases and tasks, what runs and what waits", group=SCREEN),
+    Key("preview", "2", "2", "preview", "Preview: what the chosen task runs, its locks, its way back", group=SCREEN),
+    Key("backfill", "3", "3", "backfill", "Backfill: the copy, what holds it back, its settings", group=SCREEN),
+    Key("checks", "4", "4", "checks", "Checks: results, failing ones first", group=SCREEN),
+    Key(
+        "activity",
+        "5",
+        "5",
+        "activity",
+        "Activity: sessions that block or wait, the applications' figures",
+        group=SCREEN,
+    ),
+    Key("log", "6", "6", "log", "Log: everything that happened", group=SCREEN),
     Key("points", "", "left/right", "point", "", footer=("rollback",)),
     Key("moves", "", "j/k", "move", "", footer=("preview", "docs", "help")),
     Key("whole", "", "enter", "all SQL", "", footer=("preview",)),
     Key("confirms", "", "enter", "roll back", "", footer=("rollback",), control=True),
-    Key("left", "left,h", "left h", "", "fold a phase; the point before", ("tasks", "rollback")),
-    Key("right", "right,l", "right l", "", "unfold a phase; the point after", ("tasks", "rollback")),
-    Key("down", "j,down", "j", "", "down"),
-    Key("up", "k,up", "k", "", "up"),
-    Key("page_down", "pagedown,ctrl+d", "pgdn", "", "a page down"),
-    Key("page_up", "pageup,ctrl+u", "pgup", "", "a page up"),
-    Key("top", "g,home", "g", "", "to the first line"),
-    Key("bottom", "G,end", "G", "", "to the last line"),
+    Key(
+        "left",
+        "left,h",
+        "left h",
+        "",
+        "fold a phase; the point before",
+        ("tasks", "rollback"),
+        here=(("tasks", "fold the phase"), ("rollback", "the point before")),
+    ),
+    Key(
+        "right",
+        "right,l",
+        "right l",
+        "",
+        "unfold a phase; the point after",
+        ("tasks", "rollback"),
+        here=(("tasks", "unfold the phase"), ("rollback", "the point after")),
+    ),
+    Key("down", "j,down", "j", "", "down", group=MOVE),
+    Key("up", "k,up", "k", "", "up", group=MOVE),
+    Key("page_down", "pagedown,ctrl+d", "pgdn", "", "a page down", group=MOVE),
+    Key("page_up", "pageup,ctrl+u", "pgup", "", "a page up", group=MOVE),
+    Key("top", "g,home", "g", "", "to the first line", group=MOVE),
+    Key("bottom", "G,end", "G", "", "to the last line", group=MOVE),
     Key(
         "open",
         "enter",
         "enter",
         "open",
-        "open: a phase, a task's preview, all its SQL, a check's rows, a page; in the rollback panel: roll back (asks)",
-        footer=("checks", "docs"),
+        "open what the line stands for",
+        tuple(view for view, _ in OPENS),
+        ("checks", "docs"),
+        here=OPENS,
     ),
     Key(
         "way_back",
@@ -78,7 +121,16 @@ KEYS: tuple[Key, ...] = (
         review=True,
     ),
     Key("statements", "v", "v", "statements", "the statements of every step", ("rollback",), ("rollback",)),
-    Key("start", "s", "s", "start", "start or continue to a point you choose", footer=("tasks",), control=True),
+    Key(
+        "start",
+        "s",
+        "s",
+        "start",
+        "start or continue to a point you choose (asks)",
+        footer=("tasks",),
+        control=True,
+        group=RUN,
+    ),
     Key(
         "pause",
         "space",
@@ -88,6 +140,7 @@ KEYS: tuple[Key, ...] = (
         footer=("tasks", "backfill"),
         control=True,
         replay="stop/go",
+        group=RUN,
     ),
     Key(
         "faster",
@@ -99,6 +152,7 @@ KEYS: tuple[Key, ...] = (
         ("backfill",),
         True,
         replay="faster",
+        group=RUN,
     ),
     Key(
         "slower",
@@ -110,15 +164,16 @@ KEYS: tuple[Key, ...] = (
         ("backfill",),
         True,
         replay="slower",
+        group=RUN,
     ),
     Key("wind", "", "[ ]", "wind", "", replay="wind"),
-    Key("wind_back", "left_square_bracket", "[", "", "in a replay: back by a fiftieth of the run"),
-    Key("wind_on", "right_square_bracket", "]", "", "in a replay: forward by a fiftieth of the run"),
+    Key("wind_back", "left_square_bracket", "[", "", "in a replay: back by a fiftieth of the run", group=REPLAY),
+    Key("wind_on", "right_square_bracket", "]", "", "in a replay: forward by a fiftieth of the run", group=REPLAY),
     Key("steps", "", ", .", "steps", "", replay="steps"),
-    Key("step_back", "comma", ",", "", "in a replay: to where the last step began, ended or failed"),
-    Key("step_on", "full_stop", ".", "", "in a replay: to where the next one does"),
-    Key("control", "T", "T", "control", "take control of the run, from whoever has it (asks; it is in the log)"),
-    Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True),
+    Key("step_back", "comma", ",", "", "in a replay: to where the last step began, ended or failed", group=REPLAY),
+    Key("step_on", "full_stop", ".", "", "in a replay: to where the next one does", group=REPLAY),
+    Key("control", "T", "T", "control", "take control of the run, from whoever has it (asks; is logged)", group=RUN),
+    Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True, group=RUN),
     Key(
         "cancel",
         "x",
@@ -130,8 +185,26 @@ KEYS: tuple[Key, ...] = (
         True,
     ),
     Key("end", "X", "X", "end it", "end the chosen session: asks for its pid", ("activity",), ("activity",), True),
-    Key("rollback", "u", "u", "roll back", "the rollback panel: what going back would do (asks first)", (), ("tasks",)),
-    Key("follow", "f", "f", "follow", "follow: the running task, the newest line", ("tasks", "log"), ("log",)),
+    Key(
+        "rollback",
+        "u",
+        "u",
+        "roll back",
+        "the rollback panel: what going back would do (asks first)",
+        (),
+        ("tasks",),
+        group=RUN,
+    ),
+    Key(
+        "follow",
+        "f",
+        "f",
+        "follow",
+        "follow: the running task, the newest line",
+        ("tasks", "log"),
+        ("log",),
+        here=(("tasks", "follow the running task"), ("log", "stay on the newest line")),
+    ),
     Key("filter", "slash", "/", "filter", "show only lines with a word", SCREENS, ("log", "checks", "activity")),
     Key("copy", "y", "y", "copy", "copy the SQL (to the terminal's clipboard and to a file)", (), ("preview",)),
     Key("report", "S", "S", "report", "save a report of the run, and a picture of this screen", (), ("rollback",)),
@@ -141,7 +214,15 @@ KEYS: tuple[Key, ...] = (
     Key("help", "question_mark", "?", "help", "this page"),
     Key("back", "escape", "esc", "back", "back; never changes anything", (), ("preview", "rollback", "docs", "help")),
     Key("leave", "q", "q", "leave", "leave; the run goes on without this console", (), ("tasks",)),
-    Key("stop", "ctrl+c", "ctrl+c", "", "first: pause after the batch; again: asks whether to leave", control=True),
+    Key(
+        "stop",
+        "ctrl+c",
+        "ctrl+c",
+        "",
+        "first: pause after the batch; again: asks whether to leave",
+        control=True,
+        group=RUN,
+    ),
 )
 
 

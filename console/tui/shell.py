@@ -65,7 +65,8 @@ class Shell(App[int], inherit_bindings=False):
     ]
 
     def __init__(self, world: World, terminal: Terminal, *, dry_run: bool, on_ready: Callable[[], None] | None = None):
-        super().__init__(driver_class=LineDriver)
+        # said at once: under NO_COLOR textual chooses its filter here, and that for other themes makes black on black
+        super().__init__(driver_class=LineDriver, ansi_color=True if terminal.theme.startswith("ansi-") else None)
         self.animation_level = "none"
         self.theme = terminal.theme
         self.world = world

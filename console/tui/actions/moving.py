@@ -11,7 +11,7 @@ from console.tui.actions.rollback import Rollback
 from console.tui.facts import Missing
 from console.tui.keys import SCREENS
 from console.tui.messages import Outcome
-from console.tui.views.lists import ChecksView, LogView
+from console.tui.views.lists import BackfillView, ChecksView, LogView
 
 if TYPE_CHECKING:
     from console.tui.shell import Shell
@@ -69,6 +69,8 @@ class Moving(Part):
             shell.preview.open()
         elif isinstance(view, ChecksView):
             view.opened = not view.opened
+        elif isinstance(view, BackfillView):
+            view.open()
         elif view is shell.docs:
             shell.docs.open(shell.facts)
         elif view is shell.rollback:

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.text import Text
 
-from console.journal.state import Progress, RunState
+from console.journal.state import Progress, RunState, Setting, Signal
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
-from console.tui.draw.base import cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
+from console.tui.draw.base import beside, cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
 from console.tui.draw.frame import run_words
 from console.tui.facts import Facts, is_active
 from console.tui.glyphs import Glyphs
 
 STATE_STYLE = {"ok": "ok", "slowing": "warn", "throttling": "warn", "unknown": "warn"}
 
-WIDE = 100  # columns from which on every setting and longer names fit
+WIDE = 110  # columns from which on settings stand beside signals
 BY_PLAN = "the plan"
+NAME = 15  # cells of a fact's name
+REASONS = 3  # of refused rows, where room is scarce
 
 
-def screen(facts: Facts, chosen: int, size: tuple[int, int]) -> list[Text]:
-    """Every copy and comparison with its bar; the chosen one's settings and signals beneath."""
+def screen(facts: Facts, chosen: int, opened: bool, size: tuple[int, int]) -> list[Text]:
+    """Every copy and comparison with its bar, beneath it the chosen one: ``opened`` its settings, else pace and signals."""
     width, height = size
     state = facts.state
     if state is None or not state.progress:
         return fill(_none_yet(facts), width, height)
-    lines = _listing(state, chosen, (width, max(height // 4, 4)), facts.glyphs)
-    lines += _entry(state.progress[chosen], state, width, facts.glyphs)
-    lines += _settings(state.progress[chosen], width, facts)
-    lines += _signals(state.progress[chosen], width, facts.glyphs)
-    lines += _rejects(state.rejects, state.progress[chosen], width, facts.glyphs)
-    return fill(lines, width, height)
+    progress, glyphs = state.progress[chosen], facts.glyphs
+    lines = _listing(state, chosen, (width, max(height // 4, 4)), glyphs)
+    lines += _entry(progress, state, width, glyphs)
+    room = height - len(lines)
+    if width >= WIDE:
+        left = (width - 3) * 4 // 9
+        right = width - 3 - left
+        first = [*_pace(progress, left, facts), *_settings(progress, left, glyphs)]
+        second = [*_signals(progress, right, glyphs, room), *_rejects(state, progress, right, glyphs, room)]
+        columns = (left, right)
+        return fill(
+            [*lines, *beside(fill(first, left, room), fill(second, right, room), glyphs, columns)], width, height
+        )
+    if opened:
+        return fill([*lines, *_settings(progress, width, glyphs)], width, height)
+    rejects = _rejects(state, progress, width, glyphs, REASONS)
+    signals = _signals(progress, width, glyphs, room - len(rejects) - ESSENTIAL)
+    pace = _pace(progress, width, facts)[: max(room - len(rejects) - len(signals), ESSENTIAL)]
+    return fill([*lines, *pace, *signals, *rejects], width, height)
+
+
+ESSENTIAL = 6  # lines of the pace that are always in sight: heading, rate, batch, why, time at work, workers
 
 
 def _none_yet(facts: Facts) -> list[Text]:
@@ -43,7 +59,7 @@ def _none_yet(facts: Facts) -> list[Text]:
 
 
 def _listing(state: RunState, chosen: int, size: tuple[int, int], glyphs: Glyphs) -> list[Text]:
-    """A line for each copy and comparison, as many as fit around the chosen one; nothing where there is only one."""
+    """A line with a bar for each copy and comparison, as many as fit around the chosen one; nothing where there is one."""
     width, height = size
     items = state.progress
     if len(items) < 2:
@@ -54,7 +70,13 @@ def _listing(state: RunState, chosen: int, size: tuple[int, int], glyphs: Glyphs
     for index, item in enumerate(items[top : top + room], start=top):
         style = "ok" if item.finished else "run"
         left = line(cell(item.task_id, 8, "dim"), " ", cell(item.what, 8), item.target)
-        right = line(cell(numbers.percent(item.share), 7, right=True), "  ", cell(_left(item, state), 14, style))
+        right = line(
+            bar(item.share, 12 if width < WIDE else 30, glyphs, style),
+            cell(numbers.percent(item.share), 7, right=True),
+            cell("" if item.finished else f"{numbers.short(item.rate)} rows/s", 14 if width >= WIDE else 0, right=True),
+            "  ",
+            cell(_left(item, state), 14, style),
+        )
         text = ends(left, right, width - 1)
         if index == chosen:
             text.stylize("cursor")
@@ -69,100 +91,147 @@ def _left(progress: Progress, state: RunState) -> str:
 
 
 def _entry(progress: Progress, state: RunState, width: int, glyphs: Glyphs) -> list[Text]:
-    mark = " "
     names = f"{progress.what} {progress.source} to {progress.target}"
     if progress.what == "compare":
         names = f"compare {progress.source} with {progress.target}"
     left = line((_left(progress, state) + " ", "ok" if progress.finished else "run"))
-    first = ends(line(mark, (names, "title")), left, width)
+    first = ends(line(" ", (names, "title")), left, width)
     share = cell(numbers.percent(progress.share), 8, right=True)
-    second = line(mark, bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
+    second = line(" ", bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
     rejected = f"{numbers.count(progress.rows_rejected)} rejected"
     done = f"{numbers.count(progress.rows_done)} of {numbers.count(progress.rows_total)} rows read"
     wrote = f"{numbers.count(progress.rows_written)} written, " if progress.what == "copy" else ""
     there = progress.rows_done - progress.rows_written - progress.rows_rejected  # the sync had carried them already
     if progress.what == "copy" and there > 0:
         wrote += f"{numbers.count(there)} there already, "
-    third = line(mark, f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
+    third = line(" ", f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
     return [first, second, fit(third, width)]
 
 
-def _fact(name: str, value: str, more: str = "", style: str = "") -> Text:
-    return line(" ", cell(name, 15, "dim"), (value, style), (f"  {more}" if more else "", "dim"))
+def _fact(name: str, value: str, more: str = "") -> Text:
+    return line(" ", cell(name, NAME, "dim"), value, (f"  {more}" if more else "", "dim"))
 
 
-def _settings(progress: Progress, width: int, facts: Facts) -> list[Text]:
+def _pace(progress: Progress, width: int, facts: Facts) -> list[Text]:
+    """How fast it goes, in which batches and why, with how many hands; the essential lines first."""
     lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace")]
-    if not progress.finished and is_active(facts.state):
-        spark = sparkline(progress.rates, min(width - 40, 40), facts.glyphs)
+    if progress.finished or not is_active(facts.state):
+        lines.append(_fact("rate", "none: it is finished" if progress.finished else "none: it does not run now"))
+    else:
+        spark = sparkline(progress.rates, max(min(width - 40, 40), 0), facts.glyphs)
         lines.append(_fact("rate", f"{numbers.count(round(progress.rate))} rows/s", spark))
     target = f"target {numbers.ms(progress.target_ms)}" if progress.target_ms else ""
-    lines.append(
-        _fact("batch", f"{numbers.count(progress.batch_rows)} rows in {numbers.ms(progress.batch_ms)}", target)
-    )
-    if progress.reason:
-        lines += [
-            line(" ", cell("why" if not number else "", 15, "dim"), item)
-            for number, item in enumerate(wrap(progress.reason, width - 18, limit=2))
-        ]
-    lines.append(_fact("at work", f"{progress.duty_percent}% of the time", "+ and - change it" * facts.can_control))
-    lines.append(_fact("workers", str(progress.workers), "and " + ", ".join(progress.hands) if progress.hands else ""))
-    lines += _wrapped("now", progress.held, width, "warn")
+    batch = f"{numbers.count(progress.batch_rows)} rows in {numbers.ms(progress.batch_ms)}"
+    lines.append(_fact("batch", batch, target + _set_by(progress, "target_ms")))
+    why, *rest = wrap(progress.reason or "not changed yet", width - NAME - 3, limit=2)
+    lines.append(line(" ", cell("why so large", NAME, "dim"), why))
+    keys = "  + and - change it" * (facts.can_control and not progress.finished and width >= 70)
+    duty = _set_by(progress, "duty_percent").strip()
+    lines.append(_fact("at work", f"{progress.duty_percent}% of the time", f"{duty}{keys}".strip()))
+    hands = "and " + ", ".join(progress.hands) if progress.hands else ""
+    lines.append(_fact("workers", str(progress.workers), f"{_set_by(progress, 'workers').strip()} {hands}".strip()))
+    lines[4:4] = [line(" ", cell("", NAME), item) for item in rest]
     if progress.retries:
         tried = f"{numbers.count(progress.retries)} failed attempts at batches, each tried again"
-        lines += _wrapped(
-            "tried again", tried + (f"; last: {progress.last_error}" if progress.last_error else ""), width
-        )
-    changed = [f"{item.name} = {item.value} ({item.set_by})" for item in progress.settings if item.set_by != BY_PLAN]
-    lines += _wrapped("set", ", ".join(changed), width)
-    rest = [f"{item.name} {item.value}" for item in progress.settings if item.set_by == BY_PLAN]
-    if width >= WIDE:
-        lines += _wrapped("by the plan", ", ".join(rest), width, "dim", limit=4)
-    return lines
+        last = f"; last: {progress.last_error}" if progress.last_error else ""
+        lines += _wrapped("tried again", tried + last, width)
+    shown = ("target_ms", "duty_percent", "workers")
+    other = [f"{item.name} = {item.value} ({item.set_by})" for item in _changed(progress) if item.name not in shown]
+    return lines if not other else lines + _wrapped("also set", ", ".join(other), width)
 
 
-def _wrapped(name: str, text: str, width: int, style: str = "", limit: int = 2) -> list[Text]:
-    """A fact over several lines; none without text."""
-    if not text:
+def _changed(progress: Progress) -> list[Setting]:
+    return [item for item in progress.settings if item.set_by != BY_PLAN]
+
+
+def _set_by(progress: Progress, name: str) -> str:
+    """Who changed a setting; empty where it is the plan's."""
+    return next((f"  set by {item.set_by}" for item in _changed(progress) if item.name == name), "")
+
+
+def _settings(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+    """Every setting with its value and who set it, those that were changed first; in two columns where they fit."""
+    ranked = sorted(progress.settings, key=lambda item: item.set_by == BY_PLAN)
+    if not ranked:
         return []
-    lines = []
-    for number, item in enumerate(wrap(text, width - 18, limit=limit)):
-        item.stylize(style)
-        lines.append(line(" ", cell("" if number else name, 15, "dim"), item))
-    return lines
+    columns = 2 if 78 <= width < WIDE else 1
+    room = width // columns - 2
+    cells = [
+        fit(
+            line(
+                cell(item.name, 24, "" if item.set_by == BY_PLAN else "title"),
+                cell(item.value or "none", 9, right=True),
+                "  ",
+                (item.set_by, "dim" if item.set_by == BY_PLAN else "warn"),
+            ),
+            room,
+        )
+        for item in ranked
+    ]
+    rows = -(-len(cells) // columns)
+    pairs = [line(*(part for item in cells[row::rows] for part in (" ", item, " "))) for row in range(rows)]
+    return [heading(glyphs, width, "settings now, and who set them"), *pairs]
 
 
-def _signals(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
+def _wrapped(name: str, text: str, width: int) -> list[Text]:
+    """A fact over two lines at most."""
+    return [
+        line(" ", cell("" if number else name, NAME, "dim"), item)
+        for number, item in enumerate(wrap(text, width - NAME - 3, limit=2))
+    ]
+
+
+def _signals(progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[Text]:
+    """Every signal, those in the way first; quiet ones share lines where ``room`` is too small for a line each."""
     if not progress.signals:
         return []
-    lost = f", {numbers.duration(progress.lost_s)} in all" if progress.lost_s else ""
-    lines = [heading(glyphs, width, f"what holds it back{lost}")]
-    name, value = (30, 24) if width >= WIDE else (20, 14)
-    for signal in progress.signals:
-        cost = f"has cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
-        lines.append(
-            fit(
-                line(
-                    " ",
-                    cell(signal.name, name),
-                    cell(signal.value, value, right=True),
-                    cell(f"  limit {signal.limit}" if signal.limit else "", 18, "dim"),
-                    cell(signal.state, 12, STATE_STYLE.get(signal.state, "")),
-                    (cost, "dim"),
-                ),
-                width,
-            )
-        )
+    lost = f", {numbers.duration(progress.lost_s)} lost to signals so far" if progress.lost_s else ""
+    lines = [heading(glyphs, width, f"{progress.held or 'nothing holds it back'}{lost}")]
+    quiet = [item for item in progress.signals if item.state == "ok" and not item.holds]
+    loud = [item for item in progress.signals if item not in quiet]
+    lines += [_signal_line(item, width) for item in loud]
+    if len(loud) + len(quiet) < room:
+        return lines + [_signal_line(item, width) for item in quiet]
+    half = (width - 6) // 2
+    for one, *other in (quiet[at : at + 2] for at in range(0, len(quiet), 2)):
+        lines.append(line(" ", ("ok ", "ok"), *(fit(_brief(item), half) for item in (one, *other))))
     return lines
 
 
-def _rejects(rejects: Sequence[tuple[str, str, int]], progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
-    found = [(reason, rows) for mapping, reason, rows in rejects if mapping == progress.mapping]
-    if not found:
+def _signal_line(signal: Signal, width: int) -> Text:
+    name, value, limit = (17, 12, 16) if width < 72 else (20, 16, 18)
+    cost = f"cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
+    return fit(
+        line(
+            " ",
+            cell(signal.name, name),
+            cell(signal.value, value, right=True),
+            cell(f"  limit {signal.limit}" if signal.limit else "", limit, "dim"),
+            cell(signal.state, 11, STATE_STYLE.get(signal.state, "")),
+            (cost, "dim"),
+        ),
+        width,
+    )
+
+
+def _brief(signal: Signal) -> Text:
+    """A quiet signal in half a line."""
+    limit = f" (limit {signal.limit})" if signal.limit else ""
+    cost = f", cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
+    return line(f"{signal.name} {signal.value}", (f"{limit}{cost}", "dim"))
+
+
+def _rejects(state: RunState, progress: Progress, width: int, glyphs: Glyphs, limit: int) -> list[Text]:
+    """Why rows were refused, the most frequent reason first."""
+    found = [(reason, rows) for mapping, reason, rows in state.rejects if mapping == progress.mapping]
+    if not found or progress.what != "copy":
         return []
-    lines = [heading(glyphs, width, "rows the new shape refused: kept in the old table and in the report")]
     ranked = sorted(found, key=lambda item: -item[1])
-    return lines + [line(cell(numbers.count(rows), 14, right=True), "  ", reason) for reason, rows in ranked]
+    lines = [line(cell(numbers.count(rows), 14, right=True), "  ", reason) for reason, rows in ranked]
+    if len(lines) > limit:
+        rest = sum(rows for _, rows in ranked[limit - 1 :])
+        lines[limit - 1 :] = [line(cell(numbers.count(rest), 14, right=True), "  for other reasons: see the report, S")]
+    return [heading(glyphs, width, "rows the new shape refused: kept in the old table and in the report"), *lines]
 
 
 def count_of(state: RunState | None) -> int:

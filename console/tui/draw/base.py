@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from console.text import plain
+from console.text import plain, without_half_number
 from console.tui.glyphs import Glyphs
 
 Part = str | tuple[str, str] | Text
@@ -27,19 +27,25 @@ def line(*parts: Part) -> Text:
 
 
 def fit(text: Text, width: int) -> Text:
-    """``text`` in exactly ``width`` cells: padded with blanks, or cut with the cut shown as ``..``."""
+    """``text`` in exactly ``width`` cells: padded with blanks, or cut with the cut shown as ``..``.
+
+    A cut falls before a number, never inside it: half of one reads as another.
+    """
     width = max(width, 0)
-    length = text.cell_len
-    if length <= width:
-        fitted = text.copy()
-        fitted.append(" " * (width - length))
-        return fitted
-    cut = text.copy()
-    cut.truncate(max(width - 2, 0))
-    cut.append("."[: width and 1] * min(2, width))
-    if cut.cell_len < width:  # a wide character fell on the edge
-        cut.append(" " * (width - cut.cell_len))
-    return cut
+    fitted = text.copy()
+    if text.cell_len > width:
+        fitted.truncate(max(width - 2, 0))
+        fitted.truncate(cell_len(without_half_number(fitted.plain)))
+        fitted.append("."[: width and 1] * min(2, width))
+    fitted.append(" " * (width - fitted.cell_len))
+    return fitted
+
+
+def clip(text: str, width: int) -> str:
+    """``text`` in at most ``width`` cells, cut as ``fit`` cuts."""
+    if cell_len(text) <= width:
+        return text
+    return without_half_number(set_cell_size(text, max(width - 2, 0)).rstrip()) + ".."[: max(width, 0)]
 
 
 def ends(left: Text, right: Text, width: int) -> Text:
@@ -63,13 +69,7 @@ def wrap(text: str, width: int, style: str = "", limit: int = 0) -> list[Text]:
     width = max(width, 8)
     lines: list[str] = []
     current = ""
-    for word in plain(text).split():
-        while cell_len(word) > width:
-            if current:
-                lines.append(current)
-                current = ""
-            lines.append(word[:width])
-            word = word[width:]
+    for word in (piece for found in plain(text).split() for piece in _pieces(found, width)):
         if current and cell_len(current) + 1 + cell_len(word) > width:
             lines.append(current)
             current = word
@@ -78,22 +78,34 @@ def wrap(text: str, width: int, style: str = "", limit: int = 0) -> list[Text]:
     if current:
         lines.append(current)
     if limit and len(lines) > limit:
-        lines = [*lines[: limit - 1], lines[limit - 1][: width - 3] + " .."]
+        lines = [*lines[: limit - 1], clip(f"{lines[limit - 1]} {lines[limit]}", width)]
     return [line((item, style)) if style else line(item) for item in lines]
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """A word that is wider than a line in as many parts as it needs."""
+    parts: list[str] = []
+    while cell_len(word) > width:
+        count = width
+        while cell_len(word[:count]) > width:
+            count -= 1
+        parts.append(word[:count])
+        word = word[count:]
+    return [*parts, word]
 
 
 def rule(glyphs: Glyphs, width: int, label: str = "") -> Text:
     """A line across, with an optional label near its right end."""
     if not label:
         return line((glyphs.rule * width, "rule"))
-    words = plain(f" {label} ")
+    words = f" {clip(plain(label), width - 6)} "
     left = max(width - cell_len(words) - 2, 0)
     return line((glyphs.rule * left, "rule"), (words, "dim"), (glyphs.rule * 2, "rule"))
 
 
 def heading(glyphs: Glyphs, width: int, title: str, style: str = "title") -> Text:
     """A line across that begins with a title."""
-    words = plain(f" {title} ")
+    words = f" {clip(plain(title), width - 4)} "
     return line(
         (glyphs.rule, "rule"),
         (words, style),

@@ -20,6 +20,11 @@ from console.tui.glyphs import Glyphs
 SQL_LINES = 4  # of a statement that are always in sight at 80 columns
 LOCKS = 6  # of a statement that are listed
 MORE = 3  # lines of checks in the header
+SECOND = {
+    "parsed": "sqlglot parsed it",
+    "opaque": "sqlglot has no grammar for it",
+    "failed": "sqlglot could not parse it",
+}
 UP = "up"
 DOWN = "down"
 
@@ -163,12 +168,11 @@ def _nature(statement: Statement) -> str:
 def readers_line(statement: Statement, glyphs: Glyphs) -> Text:
     """Who understood the statement; doubt is said, never hidden."""
     readers = statement.read_by
+    second = SECOND.get(readers.sqlglot, f"sqlglot: {readers.sqlglot}")
     grammar = "read by PostgreSQL's grammar" if readers.postgresql else "NOT understood by PostgreSQL's grammar"
     agree = {True: "they agree", False: "they DISAGREE", None: ""}[readers.agree]
     style = "dim" if readers.postgresql and readers.agree is not False else "bad"
-    return line(
-        " ", joined([(part, style) for part in (grammar, f"sqlglot: {readers.sqlglot}", agree) if part], glyphs)
-    )
+    return line(" ", joined([(part, style) for part in (grammar, second, agree) if part], glyphs))
 
 
 def way_back(preview: TaskPreview, width: int) -> list[Text]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from rich.text import Text
 
 from console.sql.highlight import tokens
-from console.text import plain
+from console.text import visible
 from console.tui.draw.base import line
 
 STYLES = {
@@ -24,8 +24,8 @@ STYLES = {
 
 @lru_cache(maxsize=256)
 def highlighted(sql: str) -> Text:
-    """``sql`` cleaned of control characters, with the classes of its words as styles; newlines kept."""
-    clean = plain(sql, keep_newlines=True)
+    """``sql`` with nothing hidden in it and the classes of its words as styles; newlines kept."""
+    clean = visible(sql, keep_newlines=True)
     text = Text(clean, no_wrap=True, end="")
     for start, end, kind in tokens(clean):
         style = STYLES.get(kind, "")
@@ -59,4 +59,4 @@ def _pieces(text: Text, room: int) -> list[Text]:
 
 def first_line(sql: str) -> Text:
     """``sql`` on one line, highlighted."""
-    return highlighted(" ".join(plain(sql).split()))
+    return highlighted(" ".join(visible(sql).split()))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from console.journal.state import Progress, RunState, RunStatus, TaskState, TaskStatus
 from console.sql.model import TaskPreview
-from console.text import plain, shorten
+from console.text import plain, shorten, visible
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar
 from console.tui.draw.base import cell, ends, heading, joined, line, wrap
@@ -68,7 +68,8 @@ def _phase_line(row: Row, width: int, glyphs: Glyphs) -> Text:
     name = row.phase_id if plain(row.title) == row.phase_id else f"{row.phase_id} {row.title}"
     left = line((glyphs.status(status), STATUS_STYLE[status]), " ", (name, "title"))
     count = line((f"{done} of {len(row.tasks)}", "dim" if not done else ""))
-    return ends(ends(left, count, width - 17), _times(spent, planned), width)
+    used = f"{numbers.duration(spent)} of " if spent else ""
+    return ends(left, line(count, cell(f"{used}{numbers.duration(planned)} est", 25, "dim", right=True)), width)
 
 
 def _task_line(task: TaskState, state: RunState, width: int, glyphs: Glyphs) -> Text:
@@ -77,6 +78,10 @@ def _task_line(task: TaskState, state: RunState, width: int, glyphs: Glyphs) -> 
     left = line("   ", (glyphs.status(task.status), style), " ", (task.id, name_style), " ", (task.title, name_style))
     words, note_style = note(task, state, width - 17)
     times = _times(task.seconds, task.estimate_minutes * 60)
+    if (
+        not words and left.cell_len + len(task.status.value) + 2 <= width - 17
+    ):  # the sign's word, where it costs nothing
+        words, note_style = task.status.value, "dim"
     if not words and not task.seconds:  # the title may have the empty place of the time spent
         return ends(left, times[7:], width)
     words = shorten(plain(words), max((width - 17) // 2 - 2, 8))
@@ -116,15 +121,13 @@ def note(task: TaskState, state: RunState, room: int) -> tuple[str, str]:
             return task.note, "dim"
 
 
-def summary(state: RunState) -> Text:
-    """One line over the tree: what is done, time spent against the estimate."""
+def summary(state: RunState) -> str:
+    """The whole tree in a few words: what is done, time spent against the estimate."""
     done = sum(task.status is TaskStatus.COMPLETED for task in state.tasks)
     spent = sum(task.seconds for task in state.tasks)
     planned = sum(task.estimate_minutes for task in state.tasks) * 60
-    return line(
-        (f" {done} of {len(state.own)} tasks", "dim"),
-        (f", {numbers.duration(spent)} of {numbers.duration(planned)} estimated", "dim"),
-    )
+    used = f"{numbers.duration(spent)} of " if spent else ""
+    return f"{done} of {len(state.own)} tasks, {used}{numbers.duration(planned)} estimated"
 
 
 def phase_detail(row: Row, facts: Facts, width: int) -> list[Text]:
@@ -223,7 +226,7 @@ def _preview_lines(
         lines += wrap(text, width, "dim", limit=3 if len(texts) < 3 else 2)
     for number, statement in enumerate(preview.up[:limit], start=1):
         badge = lock_summary(statement, short=True)
-        lines.append(ends(line((f"{number} ", "dim"), plain(statement.sql)), badge, width))
+        lines.append(ends(line((f"{number} ", "dim"), visible(statement.sql)), badge, width))
     if len(preview.up) > limit:
         lines.append(line((f"and {len(preview.up) - limit} more: 2 shows all", "dim")))
     if not preview.no_way_back:

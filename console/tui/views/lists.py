@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from console.tui.draw import backfill, checks, log
-from console.tui.draw.base import fill, line, rule, scrolled, span, wrap
+from console.tui.draw.base import fill, line, rule, scrolled, span
 from console.tui.facts import Facts
 from console.tui.views.base import Size, View
 
@@ -19,6 +19,7 @@ class BackfillView(View):
     def __init__(self) -> None:
         super().__init__()
         self.following = True
+        self.opened = False  # the settings are shown in place of the signals, where both do not fit
 
     def settle(self, facts: Facts) -> None:
         progress = facts.state.progress if facts.state else ()
@@ -34,7 +35,15 @@ class BackfillView(View):
         return backfill.count_of(facts.state)
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
-        return backfill.screen(facts, self.cursor, size)
+        return backfill.screen(facts, self.cursor, self.opened, size)
+
+    def open(self) -> None:
+        """The settings, or the signals again."""
+        self.opened = not self.opened
+
+    def back(self) -> bool:
+        opened, self.opened = self.opened, False
+        return opened or super().back()
 
 
 class ChecksView(View):
@@ -120,8 +129,7 @@ class LogView(View):
             return fill([line(), line(" ", ("Nothing to show.", "dim"))], width, height)
         below: list[Text] = []
         if not self.following:  # the chosen line in full
-            words = wrap(events[self.cursor].text, width - 2, limit=3)
-            below = [rule(facts.glyphs, width), *(line(" ", item) for item in words)]
+            below = [rule(facts.glyphs, width), *log.in_full(events[self.cursor], width)]
             height -= len(below)
         self._top = scrolled(self._top, self.cursor, len(events), height)
         self._sight = span(self._top, height, len(events))

@@ -59,12 +59,12 @@ class HelpView(View):
         self._size: Size = (80, 19)
 
     def count(self, facts: Facts) -> int:
-        lines = pages.help_lines(self.about, self.about_title, self._size[0], facts.glyphs)
+        lines = pages.help_lines(self.about, self.about_title, facts, self._size[0])
         return max(len(lines) - self._size[1] + 2, 1)
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
         self._size = size
-        lines = pages.help_lines(self.about, self.about_title, size[0], facts.glyphs)
+        lines = pages.help_lines(self.about, self.about_title, facts, size[0])
         return pages.scrolled_page("Keys", lines, self.cursor, size)
 
 

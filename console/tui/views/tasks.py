@@ -127,7 +127,7 @@ class TasksView(View):
         events = (
             [event_line(event, width - 1) for event in facts.state.events[-events_height:]] if events_height else []
         )
-        lower = [rule(facts.glyphs, width), *live]
+        lower = [rule(facts.glyphs, width, drawing.summary(facts.state)), *live]
         if events_height:
             blank = [line()] * (events_height - len(events))
             lower += [rule(facts.glyphs, width), *(line(" ", item) for item in (*events, *blank))]
