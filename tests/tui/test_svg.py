@@ -127,7 +127,7 @@ async def test_a_screen_is_kept_where_no_report_can_be_made() -> None:
     notice, kept = await saved(Gone(), "S")
     assert notice.startswith("The server does not answer.")
     assert len(kept) == 1
-    assert str(kept[0]) in notice
+    assert kept[0].name in notice
 
 
 async def test_a_folder_that_cannot_be_written_is_one_sentence() -> None:

@@ -14,7 +14,9 @@ from console import cli
 from console.commands.manual import manual
 from console.manual import TOPICS
 from console.manual.pages import page, pages, without_links
+from console.plan.model import Doc
 from console.tui.draw.docs import doc_lines
+from console.tui.draw.markdown import wrapped
 from console.tui.glyphs import UNICODE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,3 +127,18 @@ def test_a_table_is_drawn_in_columns_whose_cells_wrap() -> None:
     latency = next(number for number, line in enumerate(lines) if line.startswith(" latency"))
     assert "within the budget" in lines[latency][column:]
     assert lines[latency + 1][: lines[start].index("settings")].strip() == ""
+
+
+def test_the_title_stands_above_the_page_and_not_in_it_again() -> None:
+    lines = [
+        line.plain for line in doc_lines(Doc("x", "One `two`", "# One `two`\n\nText with `code  here`.\n"), 40, UNICODE)
+    ]
+    assert [text.strip() for text in lines if text.strip()] == ["Text with code here."]
+    assert "Other" in doc_lines(Doc("x", "One", "# Other\n"), 40, UNICODE)[0].plain
+
+
+def test_code_and_strong_words_are_bold_and_wrap_with_the_rest() -> None:
+    lines = wrapped("say `a-b` and **strong words**, [link](x.md)! " + "w" * 25, 20)
+    assert [text.plain for text in lines] == ["say a-b and strong", "words, link!", "w" * 20, "w" * 5]
+    bold = {lines[0].plain[span.start : span.end] for span in lines[0].spans if span.style == "key"}
+    assert bold == {"a-b", "strong"}

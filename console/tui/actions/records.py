@@ -65,9 +65,9 @@ class Records(Part):
                 report = shell.world.save_report()
             except FerryError as error:  # no run, or no server: the screen can be kept all the same
                 kept = _keep(f"screen-{datetime.now(UTC):%Y%m%d-%H%M%S}", picture)
-                return f"{error.what} A picture of this screen is in {kept}", "warn"
-            _keep(Path(report).stem, picture)
-            return f"report, and a picture beside it (.svg): {report}", "ok"
+                return f"{error.what} This screen: {_short(kept)}", "warn"
+            kept = _keep(Path(report).stem, picture)
+            return f"{Path(report).name} and its picture .svg are in {_short(kept.parent)}", "ok"
 
         def then(outcome: Outcome) -> None:
             self.say(*((outcome.error, "bad") if outcome.error else outcome.value))  # type: ignore[misc]
@@ -84,6 +84,11 @@ class Records(Part):
         self.say("reading everything again..", "dim")
         shell.repaint()
         shell.reads.ask(shell.world.state, lambda outcome: self.say(outcome.error, "bad") if outcome.error else None)
+
+
+def _short(path: Path) -> str:
+    """The path, from the user's home where it is in there: a line is short."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def _keep(name: str, picture: str) -> Path:

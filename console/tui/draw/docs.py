@@ -12,18 +12,13 @@ from rich.text import Text
 from console.plan.model import Doc
 from console.text import plain
 from console.tui.draw.base import cell, fill, fit, heading, line, scrolled, wrap
+from console.tui.draw.markdown import bare, wrapped
 from console.tui.facts import Facts, Missing
 from console.tui.glyphs import Glyphs
 
-_INLINE = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|(?<!\*)\*([^*\s][^*]*)\*|\[([^\]\n]+)\]\([^)\s]+\)")
 _ITEM = re.compile(r"\s*([-*]|\d+\.)\s")
 _GAP = 2  # cells between the columns of a table
 _NARROW = 8  # a column is not made narrower than this
-
-
-def _inline(text: str) -> str:
-    """Words without their marks; what stands in code is left as it is."""
-    return _INLINE.sub(lambda m: m[1] or _inline(m[2] or m[3] or m[4]), text)
 
 
 @dataclass
@@ -41,7 +36,7 @@ class _Page:
         """End the paragraph or the table that was being read."""
         indent, sign = self.bullet
         room = self.width - len(indent) - 5 if sign else self.width - 2
-        for number, item in enumerate(wrap(_inline(" ".join(self.paragraph)), room)):
+        for number, item in enumerate(wrapped(" ".join(self.paragraph), room)):
             self.lines.append(line(indent, cell("" if number else sign, 3, "dim"), item) if sign else line(" ", item))
         self.lines += _table(self.rows, self.width, self.glyphs)
         self.paragraph, self.rows, self.bullet = [], [], ("", "")
@@ -49,13 +44,13 @@ class _Page:
     def read(self, raw: str) -> None:
         """One line of the source, outside of code."""
         if raw.startswith("|"):
-            self.rows.append([_inline(part.strip()) for part in re.split(r"(?<!\\)\|", raw.strip().strip("|"))])
+            self.rows.append([part.strip() for part in re.split(r"(?<!\\)\|", raw.strip().strip("|"))])
             return
         if self.rows:
             self.flush()
         if raw.startswith("#"):
             self.flush()
-            self.lines.append(heading(self.glyphs, self.width, _inline(raw.lstrip("# "))))
+            self.lines.append(heading(self.glyphs, self.width, bare(raw.lstrip("# "))))
         elif _ITEM.match(raw):
             self.flush()
             mark, _, rest = raw.lstrip().partition(" ")
@@ -73,7 +68,7 @@ def doc_lines(doc: Doc, width: int, glyphs: Glyphs) -> list[Text]:
     """A page of Markdown as lines: headings, lists, tables, code and paragraphs; other marks stay as written."""
     page = _Page(width, glyphs)
     code = False
-    for raw in plain(doc.text, keep_newlines=True).split("\n"):
+    for raw in _body(doc):
         if raw.lstrip().startswith("```"):
             page.flush()
             code = not code
@@ -83,6 +78,15 @@ def doc_lines(doc: Doc, width: int, glyphs: Glyphs) -> list[Text]:
             page.read(raw)
     page.flush()
     return page.lines
+
+
+def _body(doc: Doc) -> list[str]:
+    """The page's lines without its title, which stands above the page, and the blank lines under it."""
+    lines = plain(doc.text, keep_newlines=True).split("\n")
+    first = next((n for n, raw in enumerate(lines) if raw.strip()), 0)
+    if lines[first].startswith("# ") and bare(lines[first].strip("# ")) == bare(doc.title):
+        first = next((n for n, raw in enumerate(lines) if n > first and raw.strip()), len(lines))
+    return lines[first:]
 
 
 def _code(raw: str, width: int) -> list[Text]:
@@ -103,10 +107,10 @@ def _table(rows: Sequence[Sequence[str]], width: int, glyphs: Glyphs) -> list[Te
     lines: list[Text] = []
     for number, row in enumerate(filled):
         head = number == 0 and len(body) < len(rows)
-        wrapped = [wrap(part, room, "title" if head else "") for part, room in zip(row, widths, strict=True)]
-        for at in range(max(1, *map(len, wrapped))):
+        cut = [wrapped(part, room, "title" if head else "") for part, room in zip(row, widths, strict=True)]
+        for at in range(max(1, *map(len, cut))):
             text = line(" ")
-            for column, (cells, room) in enumerate(zip(wrapped, widths, strict=True)):
+            for column, (cells, room) in enumerate(zip(cut, widths, strict=True)):
                 text.append_text(line(" " * _GAP if column else ""))
                 text.append_text(fit(cells[at] if at < len(cells) else line(), room))
             lines.append(fit(text, width))
@@ -117,7 +121,7 @@ def _table(rows: Sequence[Sequence[str]], width: int, glyphs: Glyphs) -> list[Te
 
 def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
     """The columns' widths within ``room``: the widest gives way first."""
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(cell_len(bare(row[column])) for row in rows) for column in range(len(rows[0]))]
     while sum(widths) > room and max(widths) > _NARROW:
         widths[widths.index(max(widths))] -= 1
     return [max(width, 1) for width in widths]
