@@ -100,6 +100,14 @@ def _screen(made: argparse.ArgumentParser) -> None:
     made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
 
 
+def _on_detach(made: argparse.ArgumentParser) -> None:
+    """What becomes of the run when the console in control goes."""
+    made.add_argument(
+        "--on-detach", choices=("pause", "go-on"),
+        help="when this console goes while it has control, by q or a dropped line: pause the run, or go on (default)",
+    )  # fmt: skip
+
+
 def _screen_words(add: Add) -> None:
     """The commands that open a console, and the demo."""
     demo = add("demo", "a real server, generated data, live traffic and the console on the shipped plan", dsn=False)
@@ -114,12 +122,14 @@ def _screen_words(add: Add) -> None:
     run = add("run", "open the console on a plan")
     run.add_argument("--dry-run", action="store_true", help="for reviewers: nothing can be written")
     run.add_argument("--control", action="store_true", help="take control at once; on PROD else only after T")
+    _on_detach(run)
     run.add_argument("--offline", action="store_true", help="a dry run without any database")
     _screen(run)
 
     attach = add("attach", "open the console on a run that goes on already")
     attach.add_argument("run", type=int, nargs="?", help="the run's number (default: the newest)")
     attach.add_argument("--control", action="store_true", help="also send commands; needs --plan")
+    _on_detach(attach)
     attach.add_argument(
         "--plain", action="store_true",
         help="lines instead of a screen, for screen readers and pipes (by itself where no screen can be drawn)",
@@ -430,12 +440,13 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
         case "run":
             return operate.run_screen(
                 settings, dry_run=args.dry_run or args.offline, offline=args.offline, control=args.control,
-                ascii_only=args.ascii, theme=args.theme,
+                on_detach=args.on_detach, ascii_only=args.ascii, theme=args.theme,
             )  # fmt: skip
         case "attach":
             return operate.attach_screen(
-                settings, args.run, control=args.control, ascii_only=args.ascii, theme=args.theme, plain=args.plain
-            )
+                settings, args.run, control=args.control, on_detach=args.on_detach, ascii_only=args.ascii,
+                theme=args.theme, plain=args.plain,
+            )  # fmt: skip
         case "replay":
             from console.commands.replay import replay
 

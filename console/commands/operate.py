@@ -18,7 +18,7 @@ from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
 from console.headless.run_html import run_html
 from console.headless.words import duration, safe, to_json
-from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
+from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, Verb
 from console.plan import order
 from console.plan import settings as live
 from console.plan.load import load_plan
@@ -270,12 +270,26 @@ def _answering(world: JournalWorld) -> JournalWorld:
     return world
 
 
+def _detach(word: str | None) -> OnDetach | None:
+    """The choice as it is typed; None leaves it as it is."""
+    return None if word is None else OnDetach.PAUSE if word == "pause" else OnDetach.GO_ON
+
+
 def run_screen(
-    settings: Settings, *, dry_run: bool, offline: bool, control: bool, ascii_only: bool | None, theme: str | None
+    settings: Settings,
+    *,
+    dry_run: bool,
+    offline: bool,
+    control: bool,
+    on_detach: str | None,
+    ascii_only: bool | None,
+    theme: str | None,
 ) -> int:
     """Open the console on a plan; a dry run writes nothing, and the server sees to it."""
     from console.tui.app import run_console
 
+    if dry_run and on_detach is not None:
+        raise UsageError("--on-detach is for a console with control; a dry run has none.")
     plan = the_plan(settings)
     world: JournalWorld | PaperWorld
     if offline:
@@ -284,7 +298,7 @@ def run_screen(
         made = (
             JournalWorld(settings, plan, control=False, reviewing=True)
             if dry_run
-            else ConsoleWorld(settings, plan, asked=control)
+            else ConsoleWorld(settings, plan, asked=control, on_detach=_detach(on_detach))
         )
         world = _answering(made)
     return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
@@ -295,6 +309,7 @@ def attach_screen(
     run_id: int | None,
     *,
     control: bool,
+    on_detach: str | None = None,
     ascii_only: bool | None,
     theme: str | None,
     plain: bool = False,
@@ -304,6 +319,8 @@ def attach_screen(
     As lines where ``plain`` asks for them or no screen can be drawn (no terminal, TERM=dumb).
     """
     plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
+    if on_detach is not None and not control:
+        raise UsageError("--on-detach is for a console with control.", do="Add --control and --plan DIR.")
     if control and plan is None:
         raise UsageError("Control needs the plan's files.", do="Name them with --plan DIR.")
     plain = plain or not can_draw(os.environ)
@@ -311,7 +328,9 @@ def attach_screen(
         raise UsageError(
             "Lines only show a run.", do="Steer it with pgferry pause, resume, speed, rollback; or use a terminal."
         )
-    world = _answering(ConsoleWorld(settings, plan, may=control, asked=control, run_id=run_id))
+    world = _answering(
+        ConsoleWorld(settings, plan, may=control, asked=control, run_id=run_id, on_detach=_detach(on_detach))
+    )
     if plain:
         return _watch_lines(world, ascii_only=ascii_only)
     from console.tui.app import run_console

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
+from console.commands.shown import Shown
 from console.errors import ConnectionFailed, PlanError, Refused, UsageError
 from console.headless.report import report_markdown
 from console.headless.words import duration
@@ -110,7 +111,7 @@ class Player:
         self._moved.clear()
 
 
-class ReplayWorld:
+class ReplayWorld(Shown):
     """A recording behind the console's one seam; nothing can be sent."""
 
     can_control = False

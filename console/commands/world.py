@@ -18,6 +18,7 @@ from console.commands.approving import put_name, refuse_unapproved, shown
 from console.commands.plan_record import Record
 from console.commands.previews import Previews
 from console.commands.settings import Settings, state_folder
+from console.commands.shown import Shown
 from console.commands.spawn import log_file, start_runner
 from console.engine import rollback
 from console.engine.ledgers.standing import standing
@@ -42,7 +43,7 @@ HIDDEN_RUN = "The journal of this database cannot be read by this role: whether 
 STARTS = 3  # runners that may end without an answer to a command before it is withdrawn
 
 
-class JournalWorld:
+class JournalWorld(Shown):
     """One database, one plan, the newest run of it (or the one with ``run_id``). Safe to call from several threads."""
 
     player = None
@@ -401,7 +402,7 @@ class JournalWorld:
                 conn.close()
 
 
-class PaperWorld:
+class PaperWorld(Shown):
     """A plan without any database: everything can be read, nothing can be done."""
 
     player = None

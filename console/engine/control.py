@@ -11,10 +11,11 @@ from collections.abc import Callable
 import psycopg
 
 from console.engine import rollback
+from console.engine.attendance import Attendance, Gone
 from console.engine.interrupt import signal
 from console.engine.session import Session, is_lost
 from console.errors import FerryError, LeaseLost, Refused, UsageError
-from console.journal import admission, approvals, commands, events, lease, runs
+from console.journal import admission, approvals, commands, control, events, lease, runs
 from console.journal.commands import Command
 from console.journal.connect import Conn
 from console.journal.state import RunStatus, TaskStatus, Verb
@@ -38,6 +39,7 @@ class Control:
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._beat_at = 0.0
+        self._attendance = Attendance(session.run_id)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -83,6 +85,7 @@ class Control:
                     self.conn.close()
                 self.conn = self.session.open("control")
                 lease.beat(self.conn, self.session.fence)
+                self._attendance.reconnected()
                 return
             except LeaseLost:
                 self.session.wishes.lost.set()
@@ -94,6 +97,31 @@ class Control:
         if time.monotonic() - self._beat_at >= lease.HEARTBEAT_SECONDS:
             lease.beat(self.conn, self.session.fence)
             self._beat_at = time.monotonic()
+            self.attend()
+
+    def attend(self) -> None:
+        """Pause where the console in control is gone and its operator chose that. Raises LeaseLost."""
+        gone = self._attendance.look(self.conn)
+        if gone is not None and self._pause_without(gone):
+            self.session.wishes.stop.set()
+
+    def _pause_without(self, gone: Gone) -> bool:
+        """Whether it was still gone, and something was at work that is to pause now."""
+        paused = False
+        with self.conn.transaction():
+            self.session.hold(self.conn)
+            if control.left_behind(self.conn, self.session.run_id, gone.presence):
+                at_work = (RunStatus.RUNNING, RunStatus.ROLLING_BACK)
+                paused = runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING, after=at_work)
+                if not paused:
+                    raise psycopg.Rollback
+                events.append(
+                    self.conn, self.session.run_id, "run",
+                    f"pause after the current batch or statement: the console in control ({gone.presence.name}) is gone,"
+                    f" {gone.why}, and its operator chose that the run pauses then",
+                    actor="pgferry",
+                )  # fmt: skip
+        return paused
 
     def obey(self, command: Command) -> None:
         """Carry out one command and answer it, in one transaction; a refused one changes nothing. Raises LeaseLost."""
@@ -148,10 +176,11 @@ class Control:
         if not runs.set_status(self.conn, self.session.run_id, RunStatus.PAUSING, after=at_work):
             raise Refused("Nothing runs that could be paused.")
         attempt, what = self.session.step.now(), self.session.step.what
+        because = f" ({plain(str(command.args['because']))})" if command.args.get("because") else ""
         if attempt is None or not attempt.pid or attempt.seconds < LONG_S:
-            return "pause after the current batch or statement"
+            return f"pause after the current batch or statement{because}"
         return (
-            f"pause after the statement that runs now ({what}, {attempt.seconds:.0f} s so far);"
+            f"pause after the statement that runs now ({what}, {attempt.seconds:.0f} s so far){because};"
             f" 'pgferry cancel {attempt.pid}' or x in Activity stops it at once"
         )
 

@@ -255,6 +255,7 @@ def carry(
         if threading.current_thread() is threading.main_thread():
             _obey_signals(session)
         control.recall_speed()
+        control.attend()
         for command in commands.pending(control_conn, run_id):
             control.obey(command)
         forget_waits(control_conn, run_id)  # of a runner that was killed

@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS pgferry.control (
     console text NOT NULL,
     holder text NOT NULL,
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    on_detach text NOT NULL DEFAULT 'go on'
 );
 """

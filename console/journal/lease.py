@@ -98,7 +98,9 @@ def _already(current: Lease) -> Refused:
         f"{current.holder} already runs this: process {current.pid} on {current.host}, "
         f"since {current.since:%Y-%m-%d %H:%M:%S}, last heard {current.age_s:.0f} s ago.",
         state="Nothing was changed.",
-        do=_WATCH,
+        do=_WATCH
+        if current.alive
+        else "If its host is frozen or out of reach, take the run over: 'pgferry resume --take-over'.",
     )
 
 
@@ -268,4 +270,4 @@ def read(conn: Conn, run_id: int) -> Lease | None:
         return None
     holder, host, pid, since, apart_s, held = row
     age_s = abs(apart_s)  # the clock was set back since: unknown, and not young
-    return Lease(holder, host, pid, since, age_s, alive=age_s < (STALE_SECONDS if held else GONE_SECONDS))
+    return Lease(holder, host, pid, since, age_s, alive=age_s < (STALE_SECONDS if held else GONE_SECONDS), held=held)

@@ -284,6 +284,7 @@ ALTER TABLE pgferry.task ADD COLUMN IF NOT EXISTS sha256 text NOT NULL DEFAULT '
 ALTER TABLE pgferry.statement ADD COLUMN IF NOT EXISTS before text NOT NULL DEFAULT '';
 ALTER TABLE pgferry.recheck ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE pgferry.run ADD COLUMN IF NOT EXISTS tables text[] NOT NULL DEFAULT '{}';
+ALTER TABLE IF EXISTS pgferry.control ADD COLUMN IF NOT EXISTS on_detach text NOT NULL DEFAULT 'go on';
 CREATE OR REPLACE FUNCTION pgferry.append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are only ever added' USING ERRCODE = 'insufficient_privilege';
@@ -322,11 +323,14 @@ def version(conn: Conn) -> int | None:
 
 
 def _complete(conn: Conn) -> bool:
-    """Whether a journal of this version has the tables that came last."""
-    return all(conn.execute(f"SELECT 1 {_TABLE}", (name,)).fetchone() for name in _NEWEST)
+    """Whether a journal of this version has the tables and columns that came last."""
+    column = f"SELECT 1 {_TABLE} AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = %s)"
+    return all(
+        conn.execute(column if "." in name else f"SELECT 1 {_TABLE}", name.split(".")).fetchone() for name in _NEWEST
+    )
 
 
-_NEWEST = ("plan_version", "latency", "history", "control", "noting", "tombstone")
+_NEWEST = ("plan_version", "latency", "history", "control.on_detach", "noting", "tombstone")  # table, or table.column
 
 
 # From the catalogue, which every role may read, not by name, which needs USAGE on the schema.

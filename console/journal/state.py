@@ -51,6 +51,13 @@ class Verb(StrEnum):
     TERMINATE = "terminate"  # args as for cancel: ends that session
 
 
+class OnDetach(StrEnum):
+    """What becomes of a run when the console in control goes: by leaving, or because it is not heard any more."""
+
+    GO_ON = "go on"
+    PAUSE = "pause"  # after the batch or statement that runs then
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The database a console is connected to. ``environment``: PROD, STAGING, DEV or DEMO."""
@@ -65,7 +72,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who runs it. ``age_s`` is the heartbeat's age by the server's clock; ``alive`` is age below the limit."""
+    """Who runs it. ``age_s`` is the heartbeat's age by the server's clock; ``alive`` is age below the limit.
+
+    ``held``: a session of the runner still holds the run, so another one has to take it over.
+    """
 
     holder: str
     host: str
@@ -73,6 +83,7 @@ class Lease:
     since: datetime
     age_s: float
     alive: bool
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from types import FrameType
 
 from platformdirs import user_state_path
 
+from console.journal.state import OnDetach
 from console.tui.facts import is_active
 from console.tui.ports import World
 from console.tui.shell import Shell
@@ -43,9 +44,10 @@ def run_console(
     closer.start()
     closer.join(2.0)
     state = shell.facts.state
-    active = state is not None and is_active(state) and world.player is None
-    if active and state is not None:
-        sys.stderr.write(f"Run {state.run_id} goes on. Come back to it with: pgferry attach {state.run_id}\n")
+    if state is not None and is_active(state) and world.player is None:
+        pauses = shell.facts.can_control and shell.facts.on_detach is OnDetach.PAUSE
+        does = "pauses after its batch or statement" if pauses else "goes on"
+        sys.stderr.write(f"Run {state.run_id} {does}. Come back to it with: pgferry attach {state.run_id}\n")
     if shell.crash:
         sys.stderr.write(_kept(shell.crash))
         return CRASHED

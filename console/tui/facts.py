@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from console.journal.state import RollbackPreview, RunState, RunStatus, TaskState
+from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, TaskState
 from console.plan.model import Doc, Plan, Task
 from console.sql.model import TaskPreview
 from console.tui.glyphs import UNICODE, Glyphs
@@ -32,6 +32,7 @@ class Facts:
     rollbacks: Mapping[str, RollbackPreview | Missing] = field(default_factory=dict)
     docs: tuple[Doc, ...] | Missing = ()
     offer: str = ""  # who has control and how to take it, where this console may
+    on_detach: OnDetach = OnDetach.GO_ON  # what becomes of the run when the console in control goes
     replay: str = ""  # where a replay stands; empty where the run is now
 
     def task(self, task_id: str) -> TaskState | None:
@@ -61,3 +62,8 @@ def can_resume(state: RunState) -> bool:
 def runner_lost(state: RunState) -> bool:
     """Whether the run says it is at work but nobody holds its lease."""
     return is_active(state) and (state.lease is None or not state.lease.alive)
+
+
+def runner_frozen(state: RunState) -> bool:
+    """Whether its runner does not answer but still holds the run, so that another one has to take it over."""
+    return runner_lost(state) and state.lease is not None and state.lease.held

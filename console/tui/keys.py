@@ -173,6 +173,15 @@ KEYS: tuple[Key, ...] = (
     Key("step_back", "comma", ",", "", "in a replay: to where the last step began, ended or failed", group=REPLAY),
     Key("step_on", "full_stop", ".", "", "in a replay: to where the next one does", group=REPLAY),
     Key("control", "T", "T", "control", "take control of the run, from whoever has it (asks; is logged)", group=RUN),
+    Key(
+        "detach",
+        "D",
+        "D",
+        "on detach",
+        "when this console goes, by q or a dropped line: the run pauses, or goes on (asks which)",
+        control=True,
+        group=RUN,
+    ),
     Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True, group=RUN),
     Key(
         "cancel",

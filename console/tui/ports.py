@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from console.journal.state import RollbackPreview, RunState, Verb
+from console.journal.state import OnDetach, RollbackPreview, RunState, Verb
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview as TaskPreview
 
@@ -57,6 +57,19 @@ class World(Protocol):
 
     def take_control(self) -> Receipt:
         """Take control of the run, from whoever has it. Refused where that cannot be."""
+
+    @property
+    def on_detach(self) -> OnDetach:
+        """What becomes of the run when the console in control goes."""
+
+    def set_on_detach(self, option: OnDetach) -> Receipt:
+        """Choose that. Refused without control."""
+
+    def take_over(self) -> Receipt:
+        """Go on with another runner in the place of one that does not answer; that one writes nothing more. Blocks."""
+
+    def drawn(self) -> None:
+        """The screen has just shown a state: whoever sits there is not cut off. Returns at once."""
 
     @property
     def player(self) -> Player | None:

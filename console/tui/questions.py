@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.journal.state import RollbackPreview, RunState, Session, TaskState, TaskStatus
+from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, Session, TaskState, TaskStatus
 from console.plan.approval import Approval
 from console.plan.model import Plan
 from console.text import plain, shorten
 from console.tui.draw import numbers
+from console.tui.draw.lost import lost_words
 from console.tui.draw.rollback import total_time
-from console.tui.facts import Facts, is_active
+from console.tui.facts import Facts, is_active, runner_frozen
 
 Act = Callable[[], None]
 
@@ -57,6 +58,26 @@ def take_control(facts: Facts, act: Act) -> Question:
         f"Take control of {run}?",
         (f"{where}. Keys of this console then change it.", plain(facts.offer)),
         (Option("y", "yes, this console commands from now on", act), Option(NO[0], NO[1], _nothing)),
+    )
+
+
+def lost_runner(state: RunState, act: Act) -> Question:
+    """The runner is gone, or does not answer: another one carries the run on, in its place if need be."""
+    lost = lost_words(state)
+    if runner_frozen(state):
+        title, yes = (
+            "Take the run over from the runner that does not answer?",
+            "yes, take it over with a runner of ours",
+        )
+        then = "Its session still holds the run and is ended first: should it wake up, it can write nothing more."
+    else:
+        title, yes = "Start another runner?", "yes, start one here"
+        then = ""
+    goal = "goes on rolling back" if state.status is RunStatus.ROLLING_BACK else f"goes on until {state.until}"
+    return Question(
+        title,
+        (*lost.facts, *([then] if then else []), f"{state.target.environment}: the run {goal}."),
+        (Option("y", yes, act), Option(NO[0], NO[1], _nothing)),
     )
 
 
@@ -179,9 +200,35 @@ def end(session: Session, yes: Act) -> Question:
     return Question(f"End session {session.pid}?", words, typed=str(session.pid), act=yes)
 
 
-def leave(facts: Facts, yes: Act) -> Question:
-    """Leaving while a run is at work."""
+def detach(facts: Facts, choose: Callable[[OnDetach], None]) -> Question:
+    """What becomes of the run when the console in control goes."""
+    pauses = facts.on_detach is OnDetach.PAUSE
+    return Question(
+        "When this console goes, by q, a closed window or a dropped line:",
+        (
+            f"Now the run {'pauses' if pauses else 'goes on'}. The choice stays with control, whoever takes it, and is logged.",
+        ),
+        (
+            Option("1", "the run pauses after its batch or statement", lambda: choose(OnDetach.PAUSE)),
+            Option("2", "the run goes on without it", lambda: choose(OnDetach.GO_ON)),
+            Option(NO[0], NO[1], _nothing),
+        ),
+    )
+
+
+def leave(facts: Facts, yes: Act, first: Callable[[OnDetach], None]) -> Question:
+    """Leaving. ``first`` makes another choice of what becomes of the run, and then leaves."""
     state = facts.state
-    run = f"Run {state.run_id} goes on without this console" if state and is_active(state) else "Nothing runs"
-    words = (f"{run}; pgferry attach comes back to it.",)
-    return Question("Leave?", words, (Option("q", "leave", yes), Option(NO[0], "stay", _nothing)))
+    if state is None or not is_active(state) or not facts.can_control:
+        run = f"Run {state.run_id} goes on without this console" if state and is_active(state) else "Nothing runs"
+        words = (f"{run}; pgferry attach comes back to it.",)
+        return Question("Leave?", words, (Option("q", "leave", yes), Option(NO[0], "stay", _nothing)))
+    if facts.on_detach is OnDetach.PAUSE:
+        run, other = (
+            "pauses after its batch or statement",
+            Option("2", "leave, and it goes on", lambda: first(OnDetach.GO_ON)),
+        )
+    else:
+        run, other = "goes on without this console", Option("2", "leave, and it pauses", lambda: first(OnDetach.PAUSE))
+    words = (f"Run {state.run_id} {run}; pgferry attach comes back to it.",)
+    return Question("Leave?", words, (Option("q", "leave", yes), other, Option(NO[0], "stay", _nothing)))

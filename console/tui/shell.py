@@ -79,6 +79,7 @@ class Shell(App[int], inherit_bindings=False):
             dry_run=dry_run,
             glyphs=ASCII if terminal.ascii_only else UNICODE,
             offer=world.offer,
+            on_detach=world.on_detach,
             replay=world.player.words() if world.player else "",
         )
         self.tasks = TasksView()
@@ -233,8 +234,9 @@ class Shell(App[int], inherit_bindings=False):
         replaying = player.words() if player else ""
         self.facts = replace(
             self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying, offer=self.world.offer,
-            can_control=self.world.can_control and not self.facts.dry_run,
+            can_control=self.world.can_control and not self.facts.dry_run, on_detach=self.world.on_detach,
         )  # fmt: skip
+        self.world.drawn()
         for view in self.views.values():
             view.settle(self.facts)
         self.want_preview()
@@ -243,6 +245,7 @@ class Shell(App[int], inherit_bindings=False):
     def on_feed_lost(self, message: FeedLost) -> None:
         self.feed.taken()
         self.facts = replace(self.facts, stale=message.text)
+        self.world.drawn()
         self.redraw()
 
     def on_answered(self, message: Answered) -> None:

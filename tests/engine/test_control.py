@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from console.commands import pulse
 from console.commands.console_world import ConsoleWorld
 from console.commands.settings import Settings
-from console.errors import Refused
-from console.journal import control
+from console.demo.server import EmbeddedServer
+from console.engine.runner import carry
+from console.errors import ConnectionFailed, Refused
+from console.journal import commands, control, runs, schema
 from console.journal.connect import Conn, connect
-from console.journal.state import Verb
+from console.journal.state import OnDetach, RunStatus, Verb
 from console.plan.load import load_plan
 from console.plan.model import Plan
 from tests.engine.tiny import ferry, tiny_plan, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "EVERY_S", 0.2)
 
 
 @pytest.fixture
@@ -26,8 +39,13 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def plan(root: Path, database: str) -> Plan:
     """The plan, its run begun and stopped after the first task."""
-    assert ferry("apply", "--plan", str(root), "--dsn", database, "--until", "A1")[0] == 0
-    return load_plan(root)
+    plan = load_plan(root)
+    with connect(database) as conn:
+        schema.install(conn)
+        run_id = runs.create(conn, plan, "tester")
+        commands.send(conn, run_id, Verb.START, {"until": "A1"}, actor="tester")
+    assert carry(database, plan, run_id, "tester") is RunStatus.WAITING
+    return plan
 
 
 @pytest.fixture
@@ -73,9 +91,7 @@ def test_the_second_console_reads_until_it_takes_control_and_the_first_is_told(
     assert second.can_control
     with pytest.raises(Refused, match=r"dba-2@.* has control of this run"):
         first.send(Verb.START, until="end")
-    first._renewed = 0.0
-    first.state()
-    assert not first.can_control
+    assert wait_until(lambda: first.state() and not first.can_control), "it hears of it within a few seconds"
     assert "dba-2@" in first.offer
     assert second.send(Verb.START, until="end").accepted
     assert [text.split("@")[0] for text in spoken(conn)] == ["took control over from dba-1"]
@@ -86,6 +102,9 @@ def test_the_second_console_reads_until_it_takes_control_and_the_first_is_told(
 
 def test_control_of_a_console_that_was_not_seen_goes_to_the_next(database: str, plan: Plan, conn: Conn) -> None:
     first = a_console(database, plan, "dba-1")
+    assert first._pulse is not None
+    first._pulse.stop()  # its host stands still
+    first._pulse._thread.join(10)
     conn.execute("UPDATE pgferry.control SET seen_at = seen_at - interval '1 minute'")
     second = a_console(database, plan, "dba-2")
     assert second.can_control
@@ -107,6 +126,99 @@ def test_on_prod_control_is_taken_only_when_asked_for(
         assert world.offer == "reading; T takes control"
         assert world.take_control().accepted
         assert world.send(Verb.START, until="A2").accepted
+    closed(world)
+
+
+def test_a_role_that_may_not_write_reads_on_and_says_why(server: EmbeddedServer, database: str, plan: Plan) -> None:
+    """Not the screen refuses: the journal's privileges do."""
+    with a_role(server, database) as reader:
+        for asked in (True, False):
+            world = ConsoleWorld(Settings(reader, plan.root, "", "dba-1", "DEV"), plan, asked=asked)
+            assert world.state().run_id == 1
+            assert not world.can_control
+            assert "permission denied" in world.offer
+            with pytest.raises(ConnectionFailed, match="may not do that: permission denied"):
+                world.take_control()
+            assert not world.can_control
+            with pytest.raises(Refused, match="read-only"):
+                world.send(Verb.START, until="end")
+            world.close()
+
+
+def test_no_setting_gives_a_reader_a_command(server: EmbeddedServer, database: str, plan: Plan, conn: Conn) -> None:
+    insert = "INSERT INTO pgferry.command (run_id, actor, verb, args) VALUES (1, 'me', 'start', '{}')"
+    with a_role(server, database) as reader:
+        reading = ConsoleWorld(Settings(reader, None, "", "me", "DEV"), None, may=False)
+        reading.state()
+        for conninfo in (reader, database):
+            world = ConsoleWorld(Settings(conninfo, None, "", "me", "DEV"), None, may=False)
+            world.state()
+            with pytest.raises(Refused, match="the server refuses every write"):
+                world._use(lambda c: c.execute(insert))
+            world.close()
+        for lifted in ("SET transaction_read_only = off", "SET default_transaction_read_only = off"):
+            with connect(reader, read_only=True) as other:
+                other.execute(lifted)
+                other.execute("SET default_transaction_read_only = off")
+                for attempt in (insert, "DELETE FROM pgferry.control", "UPDATE pgferry.run SET status = 'paused'"):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        other.execute(attempt)
+        reading.close()
+    assert conn.execute("SELECT count(*) FROM pgferry.command WHERE actor = 'me'").fetchone() == (0,)
+
+
+@contextmanager
+def a_role(server: EmbeddedServer, database: str) -> Iterator[str]:
+    """The connection string of a role with SELECT on the journal and nothing else."""
+    name = "reader_" + conninfo_to_dict(database)["dbname"][-8:]
+    role = sql.Identifier(name)
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+        conn.execute(sql.SQL("GRANT USAGE ON SCHEMA pgferry TO {}").format(role))
+        conn.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA pgferry TO {}").format(role))
+    try:
+        yield make_conninfo(database, user=name)
+    finally:
+        with psycopg.connect(database, autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP OWNED BY {}").format(role))
+        with psycopg.connect(server.conninfo(), autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def test_two_consoles_and_an_open_question(database: str, plan: Plan, conn: Conn) -> None:
+    """Control is lost between the question and its answer: the server refuses, whatever the screen still believes."""
+    first, second = a_console(database, plan, "dba-1"), a_console(database, plan, "dba-2")
+    rows = "SELECT count(*) FROM pgferry.command"
+    before = conn.execute(rows).fetchone()
+    second.take_control()
+    assert first.can_control, "it has not heard of it yet"
+    for verb, args in ((Verb.START, {"until": "end"}), (Verb.ROLLBACK, {"to": "start", "typed": ""}), (Verb.PAUSE, {})):
+        with pytest.raises(Refused, match=r"dba-2@.* has control of this run, not this console. Nothing was sent"):
+            first.send(verb, **args)
+    with pytest.raises(Refused, match="has control"):
+        first.take_over()
+    with pytest.raises(Refused, match="has control"):
+        first.set_on_detach(OnDetach.PAUSE)
+    assert conn.execute(rows).fetchone() == before
+    first.close()
+    holder = control.holder(conn, 1)
+    assert holder is not None
+    assert holder.name.startswith("dba-2@"), "who leaves without control changes nothing"
+    closed(second)
+
+
+def test_the_same_command_twice_does_it_once(database: str, plan: Plan, conn: Conn) -> None:
+    world = a_console(database, plan, "dba-1")
+    with ThreadPoolExecutor(2) as pool:
+        receipts = list(pool.map(lambda _: world.send(Verb.START, until="end"), range(2)))
+    assert [receipt.accepted for receipt in receipts] == [True, True]
+    assert wait_until(lambda: world.state().status.value == "done")
+    assert conn.execute("SELECT count(*) FROM things").fetchone() == (3,), "filled once"
+    with ThreadPoolExecutor(2) as pool:
+        receipts = list(pool.map(lambda _: world.send(Verb.ROLLBACK, to="start", typed=""), range(2)))
+    assert wait_until(lambda: world.state().status.value == "rolled back")
+    assert [task.attempts for task in world.state().tasks] == [1, 1, 1]
+    assert conn.execute("SELECT to_regclass('things')").fetchone() == (None,)
     closed(world)
 
 

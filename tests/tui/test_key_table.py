@@ -125,6 +125,7 @@ DOES: dict[str, Callable[[Seen, Seen], bool]] = {
     "step_back": _says("only a replay"),
     "step_on": _says("only a replay"),
     "control": _says("has control"),
+    "detach": _asks,
     "confirm": _says("Nothing waits"),
     "cancel": _says("There is no session"),
     "end": _says("There is no session"),

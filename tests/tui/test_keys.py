@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from console.errors import PlanError
-from console.journal.state import RunState, Session, Verb
+from console.journal.state import Lease, OnDetach, RunState, Session, Verb
 from console.plan.approval import Approval, Wanted, standing
 from console.tui.keys import KEYS, SCREENS, footer
 from console.tui.shell import Shell
@@ -112,6 +112,8 @@ async def test_what_is_lost_or_final_is_typed(name: str) -> None:
     assert final.sent == ([(Verb.PURGE, {"task": "P4.1.3", "typed": name})] if name == "arbitrage" else [])
 
 
+GONE = Lease("dba-1", "db-ops", 4711, datetime(2026, 11, 21, 12, tzinfo=UTC), 42.0, alive=False)
+FROZEN = replace(GONE, held=True)
 HOLDER = {"pid": 2211, "mark": "1700000000.1 1700000100.2"}
 MIDDLE = {"pid": 2304, "mark": "1700000000.3 1700000100.4"}
 
@@ -171,6 +173,57 @@ async def test_readers_send_nothing(key: str) -> None:
     app = await after(dry, key, dry_run=True)
     assert not dry.sent
     assert key == "ctrl+c" or "Dry run" in app.notice[0]
+
+
+@pytest.mark.parametrize(
+    ("lease", "keys", "sent", "taken"),
+    [
+        (GONE, ["space", "y"], [(Verb.RESUME, {})], 0),
+        (GONE, ["space", "escape"], [], 0),
+        (None, ["space", "y"], [(Verb.RESUME, {})], 0),
+        (FROZEN, ["space", "y"], [], 1),
+        (FROZEN, ["space", "escape"], [], 0),
+        (FROZEN, ["space"], [], 0),
+    ],
+)
+async def test_a_lost_runner_is_replaced_only_after_a_question(
+    lease: Lease | None, keys: list[str], sent: list[tuple[Verb, dict[str, object]]], taken: int
+) -> None:
+    world = CannedWorld(current=replace(a_run_state("mid backfill"), lease=lease))
+    app = await after(world, *keys)
+    assert (world.sent, world.taken_over) == (sent, taken)
+    if keys == ["space"]:
+        text = " ".join(" ".join(line.plain for line in app.lines(80, 24)).split())
+        whole = ("does not answer since", "(42 s): process 4711 on db-ops", "still holds the run", "P2.1.2, batch")
+        for words in whole:
+            assert words in text
+    reading = CannedWorld(current=world.current, can_control=False)
+    await after(reading, *keys)
+    assert (reading.sent, reading.taken_over) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "option"),
+    [
+        (["D", "1"], OnDetach.PAUSE),
+        (["D", "2"], OnDetach.GO_ON),
+        (["D", "escape"], OnDetach.GO_ON),
+        (["q", "2"], OnDetach.PAUSE),
+        (["q", "q"], OnDetach.GO_ON),
+        (["q", "escape"], OnDetach.GO_ON),
+        (["colon", *"on detach", "enter", "1"], OnDetach.PAUSE),
+    ],
+)
+async def test_what_becomes_of_the_run_is_chosen_and_shown(keys: list[str], option: OnDetach) -> None:
+    world = CannedWorld()
+    app = await after(world, *keys)
+    assert world.on_detach is option
+    assert (app.return_value == 0) is (keys[0] == "q" and keys[1] != "escape")
+    band = (await after(world)).lines(80, 24)[0].plain
+    assert ("pauses" in band) is (option is OnDetach.PAUSE)
+    reading = CannedWorld(can_control=False)
+    await after(reading, *[key for key in keys if key != "q"])
+    assert reading.on_detach is OnDetach.GO_ON
 
 
 async def test_copy_and_report_say_where() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from console.errors import ConnectionFailed, FerryError, Refused
-from console.journal.state import RollbackPreview, RunState, Verb
+from console.journal.state import OnDetach, RollbackPreview, RunState, Verb
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
 from console.tui.ports import Player, Receipt
@@ -30,6 +30,9 @@ class CannedWorld:
     player: Player | None = None
     offer: str = ""
     taken: int = 0
+    taken_over: int = 0
+    shown: int = 0  # states that the screen took
+    on_detach: OnDetach = OnDetach.GO_ON
     plan: Plan | None = field(default_factory=a_plan)
     rollback: str = "safe"
     gone: bool = False  # the server does not answer
@@ -50,6 +53,17 @@ class CannedWorld:
         """The run changes."""
         self.current = state
         self.changed.set()
+
+    def set_on_detach(self, option: OnDetach) -> Receipt:
+        self.on_detach = option
+        return Receipt(True, f"on detach: {option}")
+
+    def take_over(self) -> Receipt:
+        self.taken_over += 1
+        return Receipt(True, "resume: run until end")
+
+    def drawn(self) -> None:
+        self.shown += 1
 
     def take_control(self) -> Receipt:
         self.taken += 1

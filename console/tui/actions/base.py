@@ -46,17 +46,25 @@ class Part:
 
     def send(self, words: str, verb: Verb, **args: object) -> None:
         """Send a command; ``words`` stand for it until its answer is there."""
-        self.say(f"{words}: asked..", "dim")
         done = words if verb is Verb.SPEED else ""  # the runner names settings; the operator reads words
+        self.ask_world(words, lambda: self._shell.world.send(verb, **args), done=done)
 
-        def then(outcome: Outcome) -> None:
+    def ask_world(
+        self, words: str, ask: Callable[[], Receipt], then: Callable[[], None] | None = None, *, done: str = ""
+    ) -> None:
+        """Ask for something that changes the run, and say what became of it; ``then`` only where it was accepted."""
+        self.say(f"{words}: asked..", "dim")
+
+        def answered(outcome: Outcome) -> None:
             receipt = outcome.value
-            if isinstance(receipt, Receipt):
-                self.say(done if done and receipt.accepted else receipt.text, "ok" if receipt.accepted else "bad")
-            else:
+            if not isinstance(receipt, Receipt):
                 self._refuse(outcome)
+                return
+            self.say(done if done and receipt.accepted else receipt.text, "ok" if receipt.accepted else "bad")
+            if then is not None and receipt.accepted:
+                then()
 
-        self._shell.commands.ask(lambda: self._shell.world.send(verb, **args), then)
+        self._shell.commands.ask(ask, answered)
 
     def _refuse(self, outcome: Outcome) -> None:
         """Say why not; what shows it (a difference of plans) is a page that esc closes."""

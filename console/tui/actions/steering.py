@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from console.journal.state import RunStatus, TaskStatus, Verb
+from console.journal.state import OnDetach, RunState, RunStatus, TaskStatus, Verb
 from console.tui import pace, questions
 from console.tui.actions.base import Part, Table
-from console.tui.facts import can_resume, is_active
-from console.tui.messages import Outcome
-from console.tui.ports import Player, Receipt
+from console.tui.facts import can_resume, is_active, runner_frozen, runner_lost
+from console.tui.ports import Player
 
 SEEN_SECONDS = 2.0  # a change of speed shows in the journal within this time
 ASKS_FOR_A_PERSON = ("gate", "purge")
@@ -36,6 +36,7 @@ class Steering(Part):
             "step_on": lambda: self._play(lambda player: player.jump(1)),
             "confirm": self._confirm,
             "control": self._take_control,
+            "detach": self._detach,
             "leave": self._leave,
         }
 
@@ -71,7 +72,9 @@ class Steering(Part):
         state = self._shell.facts.state
         if self.refused() or state is None:
             return
-        if can_resume(state):
+        if runner_lost(state):
+            self._replace_runner(state)
+        elif can_resume(state):
             self.send("try again" if state.status is RunStatus.FAILED else "resume", Verb.RESUME)
         elif is_active(state):
             self.send("pause after this batch", Verb.PAUSE)
@@ -79,6 +82,22 @@ class Steering(Part):
             self._confirm()
         else:
             self.say("Nothing runs: s starts it.")
+
+    def _replace_runner(self, state: RunState) -> None:
+        """Another runner in the place of one that is gone, or, asked for in so many words, that does not answer."""
+        if runner_frozen(state):
+            act = partial(self.ask_world, "take the run over", self._shell.world.take_over)
+        else:
+            act = partial(self.send, "start another runner", Verb.RESUME)
+        self._shell.ask(questions.lost_runner(state, act))
+
+    def _detach(self) -> None:
+        if not self.refused():
+            self._shell.ask(questions.detach(self._shell.facts, self._choose))
+
+    def _choose(self, option: OnDetach, then: Callable[[], None] | None = None) -> None:
+        """Set what becomes of the run when this console goes, and then do something."""
+        self.ask_world("on detach", lambda: self._shell.world.set_on_detach(option), then)
 
     def _speed(self, step: Callable[..., dict[str, int]]) -> None:
         state = self._shell.facts.state
@@ -136,20 +155,22 @@ class Steering(Part):
     def _take(self) -> None:
         shell = self._shell
 
-        def then(outcome: Outcome) -> None:
-            receipt = outcome.value
-            taken = isinstance(receipt, Receipt)
-            self.say(receipt.text if isinstance(receipt, Receipt) else outcome.error, "ok" if taken else "bad")
-            if taken:
-                shell.facts = replace(shell.facts, can_control=True, offer="")
+        def taken() -> None:
+            shell.facts = replace(shell.facts, can_control=True, offer="")
 
-        shell.commands.ask(shell.world.take_control, then)
+        self.ask_world("control", shell.world.take_control, taken)
 
     def _leave(self) -> None:
         if is_active(self._shell.facts.state) and self._shell.facts.can_control:
-            self._shell.ask(questions.leave(self._shell.facts, lambda: self._shell.exit(0)))
+            self._ask_to_leave()
         else:
             self._shell.exit(0)
+
+    def _ask_to_leave(self) -> None:
+        def leave() -> None:
+            self._shell.exit(0)
+
+        self._shell.ask(questions.leave(self._shell.facts, leave, lambda option: self._choose(option, leave)))
 
     def stop(self) -> None:
         """ctrl+c: pause after the batch where something runs and this console may; else ask whether to leave."""
@@ -162,4 +183,4 @@ class Steering(Part):
             self.send("pause after this batch (ctrl+c again asks whether to leave)", Verb.PAUSE)
         else:
             self._stopping = False
-            shell.ask(questions.leave(shell.facts, lambda: shell.exit(0)))
+            self._ask_to_leave()

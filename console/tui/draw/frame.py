@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from console.journal.state import RunState, RunStatus, TaskState, TaskStatus
+from console.journal.state import OnDetach, RunState, RunStatus, TaskState, TaskStatus
 from console.text import plain, shorten
 from console.tui.draw import numbers
 from console.tui.draw.base import Part, ends, fit, line, rule, wrap
-from console.tui.facts import Facts, is_active
+from console.tui.facts import Facts, is_active, runner_lost
 from console.tui.glyphs import Glyphs
 
 STATUS_STYLE = {
@@ -42,7 +42,11 @@ def mode(facts: Facts) -> tuple[str, str]:
         return facts.replay, facts.replay
     if facts.dry_run:
         return "dry run: nothing can be written", "dry run"
-    return ("control", "control") if facts.can_control else ("reading", "reading")
+    if not facts.can_control:
+        return "reading", "reading"
+    return (
+        ("control, leaving pauses", "control/pauses") if facts.on_detach is OnDetach.PAUSE else ("control", "control")
+    )
 
 
 def band(facts: Facts, width: int) -> Text:
@@ -106,6 +110,8 @@ def phase_status(tasks: Sequence[TaskState]) -> TaskStatus:
 
 def run_words(state: RunState) -> tuple[str, str]:
     """The run's status in words, and its style."""
+    if runner_lost(state):
+        return f"{state.status.value}, no runner", "bad"
     waits = state.current is not None and state.current.status is TaskStatus.BLOCKED
     words = {
         RunStatus.NEW: "not started",

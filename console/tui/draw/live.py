@@ -20,8 +20,9 @@ from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import Part, cell, ends, fit, joined, line, wrap
 from console.tui.draw.frame import run_words
+from console.tui.draw.lost import lost_words
 from console.tui.draw.tasks import first_words, note
-from console.tui.facts import Facts, is_active, runner_lost
+from console.tui.facts import Facts, is_active, runner_frozen, runner_lost
 from console.tui.glyphs import Glyphs
 
 BLOCKS = "blocks us"
@@ -56,11 +57,7 @@ def strip(facts: Facts, width: int, height: int) -> list[Text]:
 def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
     """Two lines (three for an error) about what runs, or why nothing does."""
     if runner_lost(state):
-        seen = (
-            f"its last heartbeat is {numbers.age(state.lease.age_s)} old" if state.lease else "nobody holds its lease"
-        )
-        do = "space starts one, which goes on where it stopped." if facts.can_control else "An operator can start one."
-        return [line(" ", ("No runner is at work: ", "bad"), (seen, "bad")), line(" ", "Finished work is kept. ", do)]
+        return _lost(state, facts, width)
     error = state.error or (state.current.error if state.current else "")
     if state.status is RunStatus.FAILED and error:
         do = "space tries again from here; u shows the way back." if facts.can_control else "The run stands still."
@@ -92,6 +89,16 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
         words = f"Left for you: {left[0].id} {left[0].title}. It has no way back; {how}."
         return [_standing(state, facts), *(line(" ", item) for item in wrap(words, width - 2, "dim", limit=2))]
     return [_standing(state, facts)]
+
+
+def _lost(state: RunState, facts: Facts, width: int) -> list[Text]:
+    lost = lost_words(state)
+    if not facts.can_control:
+        do = "An operator can go on with another one."
+    else:
+        do = "space takes it over (asks)." if runner_frozen(state) else "space starts another (asks)."
+    said = (wrap(lost.who, width - 2, "bad", limit=2), wrap(f"{do} {lost.in_flight}", width - 2, limit=2))
+    return [line(" ", item) for item in (*said[0], *said[1], *wrap(lost.kept, width - 2))][:3]
 
 
 def _two(text: str, width: int) -> list[str]:

@@ -16,7 +16,7 @@ from console.tui.draw.base import cell, ends, heading, joined, line, wrap
 from console.tui.draw.frame import STATUS_STYLE, phase_status, phases, run_words
 from console.tui.draw.locks import lock_summary
 from console.tui.draw.log import event_line
-from console.tui.facts import Facts, Missing, is_active
+from console.tui.facts import Facts, Missing, is_active, runner_lost
 from console.tui.glyphs import Glyphs
 
 OWN_LOG = 6  # lines: each new one moves all of them, and every moved line costs bytes
@@ -105,7 +105,9 @@ def note(task: TaskState, state: RunState, room: int) -> tuple[str, str]:
             if progress.finished:
                 return "finishing", "run"
             eta = numbers.eta(progress.eta_low_s, progress.eta_high_s) if room >= 56 else ""
-            if not is_active(state):
+            if runner_lost(state):
+                eta = "no runner"
+            elif not is_active(state):
                 eta = run_words(state)[0]
             return f"{numbers.percent(progress.share)} {eta}".strip(), "run"
         case TaskStatus.BLOCKED:
