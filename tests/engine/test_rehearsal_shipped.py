@@ -59,7 +59,7 @@ def test_interrupted_it_leaves_nothing_behind(tmp_path: Path, number: signal.Sig
         if "baseline" in line:
             break
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == (130 if number != signal.SIGKILL else -9)
     assert wait_until(lambda: not list(mine.iterdir()), 60)  # socket, data and log of the server are gone
     assert not (tmp_path / "state").exists()
