@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 from console.headless.html import text
 from console.headless.words import duration
+from console.text import shorten
 
 WIDTH, HEIGHT = 900, 180
 LEFT, RIGHT, TOP, BOTTOM = 100, 10, 10, 22
 ROW = 16  # height of a bar
-NAME = 260  # width of the bars' names
+NAME = 330  # width of the bars' names
+_SEEN = 3.0  # pixels; a shorter line is drawn as a dot
+_NAME_LENGTH = 50  # characters of them
 _TONES = ("var(--key)", "var(--warn)", "var(--ok)", "var(--bad)", "var(--number)")
 _MOST_POINTS = 400  # more are not seen at this width
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A named line: (seconds since the beginning, value), in order."""
+    """A named line: (seconds since the beginning, value), in order. Lines of one name have one colour."""
 
     name: str
     points: tuple[tuple[float, float], ...]
@@ -52,12 +55,15 @@ def lines(title: str, drawn: Sequence[Line], seconds: float, unit: str) -> list[
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most
 
     parts = [_axis(seconds), *(_level(most * share, y(most * share), unit) for share in (0.0, 0.5, 1.0))]
-    for number, line in enumerate(drawn):
-        path = " ".join(f"{x(second):.1f},{y(value):.1f}" for second, value in _thinned(line.points))
-        parts.append(f'<polyline fill="none" stroke="{_tone(number)}" stroke-width="1.5" points="{path}"/>')
-    legend = ", ".join(
-        f'<span style="color: {_tone(number)}">{text(line.name)}</span>' for number, line in enumerate(drawn)
-    )
+    tones = {name: _tone(number) for number, name in enumerate(dict.fromkeys(line.name for line in drawn))}
+    for line in drawn:
+        places = [(x(second), y(value)) for second, value in _thinned(line.points)]
+        path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
+        tone = tones[line.name]
+        parts.append(f'<polyline fill="none" stroke="{tone}" stroke-width="1.5" points="{path}"/>')
+        if all(abs(across - places[0][0]) + abs(down - places[0][1]) < _SEEN for across, down in places):
+            parts.append(f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="2.5" fill="{tone}"/>')
+    legend = ", ".join(f'<span style="color: {tone}">{text(name)}</span>' for name, tone in tones.items())
     return [f"<h3>{text(title)}</h3>", f'<p class="dim">{legend}</p>', _svg(HEIGHT, title, parts)]
 
 
@@ -114,7 +120,7 @@ def _tone(number: int) -> str:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= 38 else name[:37] + "."
+    return shorten(name, _NAME_LENGTH)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -19,10 +20,11 @@ body { margin: 0 auto; max-width: 78rem; padding: 1.5rem; color: var(--ink); bac
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; } h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1.05rem; margin: 1.5rem 0 .25rem; } h4 { font-size: .95rem; margin: 1rem 0 .25rem; }
-h2, h3 { border-top: 1px solid var(--line); padding-top: .75rem; }
+h2 { border-top: 1px solid var(--line); padding-top: .75rem; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line);
   overflow-wrap: break-word; }
+.long { overflow-wrap: anywhere; min-width: 14rem; } .num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th { font-weight: 600; white-space: nowrap; } table.facts { table-layout: fixed; } table.facts th { width: 9rem; color: var(--dim); font-weight: 400; }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; margin: .4rem 0;
   white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
@@ -39,6 +41,10 @@ ul { margin: .25rem 0; padding-left: 1.25rem; } a { color: var(--key); }
   body { max-width: none; padding: 0; font-size: 9.5pt; } table { font-size: 8.5pt; } pre { font-size: 8.5pt; } a { color: inherit; text-decoration: none; }
   h1, h2, h3, h4 { break-after: avoid; } tr, .hazard { break-inside: avoid; } .keyword { font-weight: 700; } }
 """
+
+_NAME = re.compile(r"[\w.]{21,}")
+_MARK = re.compile(r"([_.])(?=\w)")
+_LONG = 40  # characters; a longer word is broken, so that a table keeps to the page
 
 
 def text(value: str) -> str:
@@ -67,13 +73,30 @@ def facts(entries: Iterable[tuple[str, str]]) -> str:
     return f'<table class="facts">{"".join(rows)}</table>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table; nothing for no rows."""
-    body = ["<tr>" + "".join(f"<td{_tone(cell)}>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), *, wide: bool = False
+) -> list[str]:
+    """A table, the columns in ``right`` set to the right; nothing for no rows. In a ``wide`` one long names may break."""
+    shown = _breakable if wide else text
+
+    def look(column: int, cell: str) -> str:
+        """A number, bad news, or words so long that they have to be broken."""
+        long = ' class="long"' if any(len(word) > _LONG for word in cell.split()) else ""
+        return ' class="num"' if column in right else _tone(cell) or long
+
+    body = [
+        "<tr>" + "".join(f"<td{look(n, cell)}>{shown(cell)}</td>" for n, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    ]
     if not body:
         return []
-    names = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
+    names = "".join(f'<th scope="col"{look(n, "")}>{text(name)}</th>' for n, name in enumerate(head))
     return [f"<table><thead><tr>{names}</tr></thead><tbody>", *body, "</tbody></table>"]
+
+
+def _breakable(value: str) -> str:
+    """A cell's text, in which a long name may go on in the next line behind a mark: so a table keeps to the page."""
+    return _NAME.sub(lambda name: _MARK.sub(r"\1<wbr>", name[0]), text(value))
 
 
 def _tone(value: str) -> str:

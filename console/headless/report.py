@@ -19,6 +19,7 @@ from console.headless.words import (
 from console.journal.public import public
 from console.journal.state import Audit, CheckState, Latency, LockWait, Progress, RunState, TaskState, TaskStatus
 from console.plan.approval import sentences
+from console.text import shorten
 
 Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
@@ -26,6 +27,7 @@ _FINISHED = (TaskStatus.COMPLETED, TaskStatus.ROLLED_BACK, TaskStatus.FAILED)
 _BROKEN_SHOWN = 5
 _LAST_EVENTS = 50
 _SAMPLE_ROWS = 5
+WIDEST = 72  # characters of a cell in text; Markdown, HTML and JSON have all of it
 
 
 def done_tasks(state: RunState) -> int:
@@ -168,12 +170,12 @@ def _task_section(state: RunState) -> Section:
 
 
 def _copy_section(state: RunState) -> Section:
-    head = ["Mapping", "What", "Rows read", "Written", "Rejected", "Average rows/s"]
+    head = ["Task", "Mapping", "What", "Rows read", "Written", "Rejected", "Average rows/s"]
     rows = []
     for progress in state.progress:
         rate = average_rate(state, progress)
         numbers = [count(n) for n in (progress.rows_done, progress.rows_written, progress.rows_rejected)]
-        rows.append([progress.mapping, progress.what, *numbers, "-" if rate is None else count(rate)])
+        rows.append([progress.task_id, progress.mapping, progress.what, *numbers, "-" if rate is None else count(rate)])
     return "Copies and comparisons", head, rows
 
 
@@ -252,9 +254,9 @@ def sections(state: RunState) -> list[Section]:
     return [section for section in (maker(state) for maker in makers) if section[2]]
 
 
-_RIGHT = {
+RIGHT = {
     "Tasks": (3, 4),
-    "Copies and comparisons": (2, 3, 4, 5),
+    "Copies and comparisons": (3, 4, 5, 6),
     "Batches of the copies": (1, 2, 3),
     "Rejected rows": (2,),
     "Traffic": (1, 2, 3, 4, 5),
@@ -271,8 +273,8 @@ def report_text(state: RunState, *, ascii_only: bool = False) -> str:
     state = public(state)
     lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
     for title, head, rows in sections(state):
-        made_safe = [[safe(cell, ascii_only=ascii_only) for cell in row] for row in [head, *rows]]
-        lines += ["", title.upper(), *("  " + line for line in table(made_safe, right=_RIGHT.get(title, ())))]
+        made_safe = [[shorten(safe(cell, ascii_only=ascii_only), WIDEST) for cell in row] for row in [head, *rows]]
+        lines += ["", title.upper(), *("  " + line for line in table(made_safe, right=RIGHT.get(title, ())))]
     for error in state.traffic.last_errors if state.traffic else ():
         lines.append(f"  last error of an application: {error}")
     return _printed(lines, ascii_only)

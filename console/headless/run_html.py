@@ -6,7 +6,7 @@ from datetime import datetime
 
 from console.headless import charts, html
 from console.headless.charts import Bar, Line
-from console.headless.report import Section, run_facts, sections
+from console.headless.report import RIGHT, Section, run_facts, sections
 from console.journal.public import public
 from console.journal.recording import Recording
 from console.journal.state import RunState, RunStatus, TaskStatus
@@ -32,7 +32,7 @@ def run_html(state: RunState, recorded: Recording) -> str:
 
 def _section(section: Section) -> list[str]:
     title, names, rows = section
-    return [f"<h2>{html.text(title)}</h2>", *html.table(names, rows)]
+    return [f"<h2>{html.text(title)}</h2>", *html.table(names, rows, RIGHT.get(title, ()), wide=True)]
 
 
 _TONES = {RunStatus.RUNNING: "ok", RunStatus.ROLLING_BACK: "warn", RunStatus.FAILED: "bad"}
@@ -77,13 +77,18 @@ def _second(recorded: Recording, at: datetime) -> float:
 
 
 def progress_lines(recorded: Recording) -> list[Line]:
-    """Rows read by each copy and comparison, over time."""
-    points: dict[str, list[tuple[float, float]]] = {}
+    """Rows read by each copy and comparison, over time; one that begins anew is a line of its own."""
+    found: list[tuple[str, list[tuple[float, float]]]] = []
+    newest: dict[str, list[tuple[float, float]]] = {}
     for frame in recorded.frames:
         if frame.kind == "live" and frame.name.startswith("progress:") and frame.payload:
-            name = f"{frame.payload['what']} {frame.payload['mapping']} ({frame.payload['task_id']})"
-            points.setdefault(name, []).append((_second(recorded, frame.at), float(frame.payload["rows_done"])))
-    return [Line(name, tuple(found)) for name, found in points.items()]
+            point = _second(recorded, frame.at), float(frame.payload["rows_done"])
+            line = newest.get(frame.name)
+            if line is None or point[1] < line[-1][1]:
+                line = newest[frame.name] = []
+                found.append((f"{frame.payload['what']} {frame.payload['mapping']}", line))
+            line.append(point)
+    return [Line(name, tuple(points)) for name, points in found]
 
 
 def latency_lines(recorded: Recording) -> list[Line]:
