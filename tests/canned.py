@@ -417,20 +417,45 @@ def a_run_state(moment: str = "mid backfill", **changes: Any) -> RunState:
 def a_rollback_preview(variety: str = "safe") -> RollbackPreview:
     """A rollback of the canned run: ``safe`` (nothing lost), ``lossy`` (asks to type) or ``impossible``."""
     steps = (
-        RollbackStep("P2.1.2", "empty book_ticker_snapshots_v2", ("TRUNCATE book_ticker_snapshots_v2",), 2.5),
-        RollbackStep("P2.1.1", "switch the forward triggers off", ("DROP TRIGGER pgferry_fwd ON ...",), None),
+        RollbackStep(
+            "P2.1.2",
+            "half done: empty book_ticker_snapshots_v2, what only it holds carried to book_ticker_snapshots first",
+            ("LOCK TABLE book_ticker_snapshots_v2 IN ACCESS EXCLUSIVE MODE", "TRUNCATE book_ticker_snapshots_v2"),
+            2.5,
+            "about 250,000 rows of book_ticker_snapshots to compare at 100,000/s, as they were copied",
+            ("ACCESS EXCLUSIVE on book_ticker_snapshots_v2 (by grammar)",) * 2,
+        ),
+        RollbackStep(
+            "P2.1.1",
+            "stop carrying writes from book_ticker_snapshots to book_ticker_snapshots_v2",
+            ("DROP TRIGGER pgferry_fwd ON book_ticker_snapshots",),
+            None,
+            "it never ran, and its text does not tell",
+            ("ACCESS EXCLUSIVE on book_ticker_snapshots (measured)",),
+        ),
     )
     safe = RollbackPreview(
         to="P2.1.1",
         steps=steps,
         loses=(),
-        keeps=("every row of book_ticker_snapshots",),
-        facts=("0 rows were written through the new shape since P2.1.1",),
+        keeps=("8 tasks, up to P1.2.3",),
+        facts=(
+            "1,204,882 writes through book_ticker_snapshots_v2 since 21:30:12 are already in book_ticker_snapshots:"
+            " nothing to copy",
+            "12 rows that the new shape refused stay in book_ticker_snapshots",
+        ),
         impossible="",
         seconds=2.5,
+        before=(
+            "applications write 800/s through book_ticker_snapshots_v2 now; at P2.1.1 they have to be gone from"
+            " book_ticker_snapshots_v2: 2 s without a write are waited for, 120 s at most, else it stops there and"
+            " nothing is lost",
+        ),
+        at=NOW,
     )
     if variety == "lossy":
-        return replace(safe, loses=("812 rows written through the new shape only",), needs_typing="arbitrage")
+        lost = "812 rows of book_notes: undoing P2.1.1 drops them, and this plan did not write them"
+        return replace(safe, loses=(lost,), needs_typing="arbitrage")
     if variety == "impossible":
         return replace(
             safe,

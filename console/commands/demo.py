@@ -117,7 +117,8 @@ def _unattended(world: JournalWorld, wanted: DemoSettings, traffic: Traffic | No
     faults = _faults(state, RunStatus.DONE)
     if wanted.and_back and not faults:
         say("and back to the start")
-        world.send(Verb.ROLLBACK, to="start")
+        lost = world.rollback_preview("start")  # rows that others wrote into the demo's own database may go
+        world.send(Verb.ROLLBACK, to="start", typed=lost.needs_typing)
         state = operate.follow(world)
         faults = _faults(replace(state, checks=forward.checks), RunStatus.ROLLED_BACK)
         equal = _schema(pg_dump, dsn) == before

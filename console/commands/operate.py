@@ -16,9 +16,10 @@ from console.engine.runner import EXIT
 from console.errors import FerryError, Refused, StepFailed, UsageError
 from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
+from console.headless.rollback_text import rollback_text
 from console.headless.run_html import run_html
 from console.headless.words import duration, safe, to_json
-from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, Verb
+from console.journal.state import OnDetach, RunState, RunStatus, Verb
 from console.plan import order
 from console.plan import settings as live
 from console.plan.load import load_plan
@@ -112,16 +113,6 @@ def apply(settings: Settings, until: str, output: str) -> int:
     return _with_world(settings, plan, work, control=True)
 
 
-def _preview_words(preview: RollbackPreview) -> str:
-    """What going back would do, line by line."""
-    lines = [f"{n:3}  {step.task_id}  {step.text}" for n, step in enumerate(preview.steps, 1)]
-    lines += [*preview.facts, *(f"keeps: {kept}" for kept in preview.keeps)]
-    lines.append("loses: " + ("; ".join(preview.loses) or "nothing"))
-    lines += [f"type {preview.needs_typing} to accept the loss (--typed)"] if preview.needs_typing else []
-    lines += [f"impossible: {preview.impossible}"] if preview.impossible else []
-    return "\n".join(safe(line) for line in lines)
-
-
 def rollback(settings: Settings, to: str, typed: str, output: str, *, show: bool) -> int:
     """Show what going back would do (``show``), or do it and wait for its end."""
 
@@ -131,9 +122,9 @@ def rollback(settings: Settings, to: str, typed: str, output: str, *, show: bool
     def work(world: JournalWorld) -> int:
         preview = world.rollback_preview(to)
         if show:
-            out(to_json(preview) if output == "json" else _preview_words(preview))
+            out(to_json(preview) if output == "json" else rollback_text(preview))
             return 0
-        print(_preview_words(preview), file=sys.stderr)
+        print(rollback_text(preview, statements=False), file=sys.stderr)
         _ask(world, Verb.ROLLBACK, to=to, typed=typed)
         state = follow(world)
         out(report_json(state) if output == "json" else status_text(state))

@@ -90,6 +90,7 @@ class Previews:
         self._readings: dict[str, Reading] | None = None
         self._found: dict[str, list[Hazard]] | None = None
         self.of = cache(self._whole)
+        self.way_back = cache(self._way_back)
 
     def all(self) -> dict[str, TaskPreview]:
         """Every task's preview, by id."""
@@ -129,7 +130,7 @@ class Previews:
             up, down = twice_read(reading.up), twice_read(reading.down)
         else:
             up = self._derived(task)
-            down = self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
+            down = self._derived_back(task)
             up = without_expected((), up)
         down = without_expected(up, down)
         up, down = self._measured(task, UP, up), self._measured(task, DOWN, down)
@@ -149,6 +150,15 @@ class Previews:
             rehearsed=words,
             rehearsed_well=well,
         )
+
+    def _way_back(self, task_id: str) -> tuple[Statement, ...]:
+        """The statements of a task's way back with times and measured locks; sqlglot is not asked."""
+        task = self.plan.task(task_id)
+        found = self._reading(task_id).down if task.kind is Kind.SQL else self._derived_back(task)
+        return self._measured(task, DOWN, found)
+
+    def _derived_back(self, task: Task) -> tuple[Statement, ...]:
+        return self._text("\n".join(f"{s};" for s in rollback.statements(self.plan, task)), "derived")
 
     def _measured(self, task: Task, side: str, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """The statements with what a rehearsal measured, and how long they may take."""

@@ -155,6 +155,9 @@ class ReplayWorld(Shown):
         """Refused: the run is past."""
         raise Refused("This is a replay: nothing can be rolled back in it.")
 
+    def forget_rollback(self) -> None:
+        """Nothing is looked at here."""
+
     def take_control(self) -> Receipt:
         """Refused: the run is past."""
         raise Refused("This is a replay: nothing can be controlled in it.")

@@ -17,10 +17,11 @@ from console.commands import migrations
 from console.commands.approving import put_name, refuse_unapproved, shown
 from console.commands.plan_record import Record
 from console.commands.previews import Previews
+from console.commands.rollback_look import Looker
+from console.commands.rollbacks import Reader, on_paper
 from console.commands.settings import Settings, state_folder
 from console.commands.shown import Shown
 from console.commands.spawn import log_file, start_runner
-from console.engine import rollback
 from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
@@ -69,6 +70,7 @@ class JournalWorld(Shown):
         self._lock = threading.RLock()
         self._previews: Previews | None = None
         self._runner: subprocess.Popen[str] | None = None
+        self._looker = Looker(settings.dsn, state_folder())
 
     @property
     def plan(self) -> Plan | None:
@@ -209,20 +211,19 @@ class JournalWorld(Shown):
         return self._plan.docs if self._plan else ()
 
     def rollback_preview(self, to: str) -> RollbackPreview:
-        """What rolling back to just before task ``to`` (or ``start``) would do."""
+        """What rolling back to just before task ``to`` (or ``start``) would do, looked at on a connection of its own.
+
+        Raises Cancelled where ``forget_rollback`` ended the look.
+        """
         if self._plan is None:
             raise PlanError(
                 "The plan's files are not here: only the journal is known.", do="Name them with --plan DIR."
             )
-        plan = self._plan
+        return self._looker.look(self._plan, to, self._use(self._find_run))
 
-        def make(conn: Conn) -> RollbackPreview:
-            run_id = self._find_run(conn)
-            if run_id is None:
-                return migrations.rollback_preview(conn, plan, to)
-            return rollback.preview(conn, plan, run_id, runs.tasks(conn, run_id), to)
-
-        return self._use(make)
+    def forget_rollback(self) -> None:
+        """Nobody waits for the preview of a rollback any more; returns at once."""
+        self._looker.cancel()
 
     def take_control(self) -> Receipt:
         """Refused: this world's commands ask nobody."""
@@ -400,6 +401,7 @@ class JournalWorld(Shown):
         for conn in (self._conn, self._listener):
             if conn is not None and not conn.closed:
                 conn.close()
+        self._looker.close()
 
 
 class PaperWorld(Shown):
@@ -413,6 +415,7 @@ class PaperWorld(Shown):
         self._plan = plan
         self._operator = operator
         self._previews = Previews(plan, record=Record.of(plan, state_folder()))
+        self._reader: Reader | None = None
 
     @property
     def plan(self) -> Plan:
@@ -439,14 +442,12 @@ class PaperWorld(Shown):
 
     def rollback_preview(self, to: str) -> RollbackPreview:
         """What undoing would run, task by task."""
-        from console.journal.state import RollbackStep
-        from console.plan.order import rollback_order
+        if self._reader is None:
+            self._reader = Reader(self._plan, None, state_folder())
+        return on_paper(self._plan, to, self._reader)
 
-        steps = tuple(
-            RollbackStep(t.id, rollback.words(self._plan, t), rollback.statements(self._plan, t), None)
-            for t in rollback_order(self._plan, to)
-        )
-        return RollbackPreview(to, steps, (), (), ("no database: what would be lost is not known",), "", None)
+    def forget_rollback(self) -> None:
+        """Nothing takes long here."""
 
     def take_control(self) -> Receipt:
         """Always refused."""

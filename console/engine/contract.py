@@ -50,11 +50,15 @@ def set_leads(session: Session, task: Task, leads: Leads) -> None:
     with session.conn.transaction():
         session.hold(session.conn)
         for mapping in session.mappings(task.mappings):
-            session.conn.execute(
-                "UPDATE pgferry.lead SET leads = %s, at = clock_timestamp() WHERE mapping = %s",
-                (leads.value, mapping.id),
-            )
+            session.conn.execute(lead_statement(mapping, leads))
     session.event("run", f"{', '.join(task.mappings)}: applications should use {leads.value}", task_id=task.id)
+
+
+def lead_statement(mapping: Mapping, leads: Leads) -> sql.Composed:
+    """The statement that says which shape leads."""
+    return sql.SQL("UPDATE pgferry.lead SET leads = {}, at = clock_timestamp() WHERE mapping = {}").format(
+        sql.Literal(leads.value), sql.Literal(mapping.id)
+    )
 
 
 def _users(conn: Conn, relation: TableName) -> list[OtherSession]:

@@ -254,7 +254,7 @@ class Control:
             self._admit(command)
         runs.task_note(self.conn, self.session.run_id, task_id, f"confirmed by {command.actor}")
         runs.task_status(self.conn, self.session.run_id, task_id, TaskStatus.PENDING)
-        runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING)
+        runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, back_to="")
         return f"{task_id} confirmed"
 
     def _rollback(self, command: Command) -> str:

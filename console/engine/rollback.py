@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 
-from console.engine import contract, sync
+from console.engine import contract, rollback_rows, rollback_times, sync, way_back
+from console.engine.facts import archived
 from console.engine.files import pieces
+from console.engine.sync import Runnable
 from console.engine.unknown import accepted_by
 from console.errors import Refused
 from console.journal.connect import Conn
@@ -39,31 +41,64 @@ def refuse_impossible(tasks: tuple[Task, ...], rows: MappingOf[str, TaskRow]) ->
             )
 
 
-def preview(conn: Conn, plan: Plan, run_id: int, rows: MappingOf[str, TaskRow], to: str) -> RollbackPreview:
-    """What rolling back to just before ``to`` (or ``start``) would do."""
+def preview(
+    conn: Conn,
+    plan: Plan,
+    run_id: int,
+    rows: MappingOf[str, TaskRow],
+    to: str,
+    *,
+    reading: rollback_times.Reading | None = None,
+) -> RollbackPreview:
+    """What rolling back to just before ``to`` (or ``start``) would do; ``reading`` tells how long files take.
+
+    Nothing is written and no lock is waited for; rows are counted only as far as that takes no time.
+    """
     tasks = to_undo(plan, rows, to)
     impossible = ""
     try:
         refuse_impossible(tasks, rows)
     except Refused as error:
         impossible = str(error)
-    seconds = _past_seconds(conn, run_id)
+    times = rollback_times.expected(conn, plan, run_id, tasks, reading)
     steps = tuple(
-        RollbackStep(task.id, words(plan, task), statements(plan, task), _estimate(task, seconds)) for task in tasks
+        RollbackStep(
+            task.id,
+            _half_done_words(task, rows[task.id]) + words(plan, task),
+            statements(plan, task),
+            times[task.id].seconds,
+            times[task.id].basis,
+        )
+        for task in tasks
     )
-    loses = _loses(conn, {id_ for task in tasks if _empties(task) for id_ in task.mappings})
+    found = rollback_rows.look(conn, plan, run_id, tasks)
     kept = [t.id for t in plan.tasks if t.id in rows and rows[t.id].status is TaskStatus.COMPLETED and t not in tasks]
-    known = [step.seconds for step in steps if step.seconds is not None]
     return RollbackPreview(
         to=to,
         steps=steps,
-        loses=loses,
+        loses=found.loses,
         keeps=(f"{len(kept)} tasks, up to {kept[-1]}",) if kept else (),
-        facts=_facts(conn, plan, tasks),
+        facts=found.facts,
         impossible=impossible,
-        seconds=sum(known) if known else None,
-        needs_typing=conn.info.dbname if loses and not impossible else "",
+        seconds=total(steps),
+        needs_typing=conn.info.dbname if found.loses and not impossible else "",
+        written=found.written,
+        at_risk=found.at_risk,
+        goes=found.goes,
+        before=found.before,
+        at=found.at,
     )
+
+
+def total(steps: Iterable[RollbackStep]) -> float | None:
+    """The steps' seconds together, those of unknown time left out; None where none is known."""
+    known = [step.seconds for step in steps if step.seconds is not None]
+    return sum(known) if known else None
+
+
+def _half_done_words(task: Task, row: TaskRow) -> str:
+    whole = row.status in (TaskStatus.COMPLETED, TaskStatus.BEFORE)
+    return "" if whole or task.kind in (Kind.CHECK, Kind.DRAIN, Kind.GATE) else "half done: "
 
 
 def words(plan: Plan, task: Task) -> str:
@@ -79,7 +114,7 @@ def words(plan: Plan, task: Task) -> str:
         return f"stop carrying writes from {pairs}"
     return {
         Kind.SQL: f"run {task.down.shown}" if task.down else "nothing",
-        Kind.BACKFILL: f"empty {news}, after carrying what only it holds back to {olds}",
+        Kind.BACKFILL: f"empty {news}, what only it holds carried to {olds} first",
         Kind.CHECK: "nothing to undo: it only looked",
         Kind.SWITCH: f"applications should use {task.leads_back} again",
         Kind.DRAIN: "nothing to undo: it only waited",
@@ -100,70 +135,21 @@ def statements(plan: Plan, task: Task) -> tuple[str, ...]:
 
 
 def _derived(plan: Plan, task: Task, mapping: Mapping) -> list[str]:
+    """What the engine runs on the applications' tables, and on the journal where that is all there is."""
+    made: list[Runnable] = []
+    if rollback_times.empties(task):
+        made += [way_back.lock(name, "ACCESS EXCLUSIVE") for name in (mapping.old, mapping.new)]
+        made.append(contract.truncate(mapping))
     if task.kind is Kind.SYNC:
-        made = [
-            *sync.drop_triggers(mapping, task.direction, mapping.old),
-            *sync.drop_functions(mapping, task.direction),
+        made += sync.drop_triggers(mapping, task.direction, mapping.old)
+        made += sync.drop_functions(mapping, task.direction)
+    elif task.kind is Kind.RETIRE:
+        there = archived(mapping.old, plan.archive_schema)
+        made += [
+            way_back.lock(mapping.new, "SHARE ROW EXCLUSIVE"),
+            way_back.lock(there, "ACCESS EXCLUSIVE"),
+            contract.move_back(mapping, plan.archive_schema),
         ]
-        return [statement.as_string(None) for statement in made]
-    if task.kind is Kind.BACKFILL:
-        return [contract.truncate(mapping).as_string(None)]
-    if task.kind is Kind.RETIRE:
-        return [contract.move_back(mapping, plan.archive_schema).as_string(None)]
-    return []
-
-
-def _past_seconds(conn: Conn, run_id: int) -> dict[str, float]:
-    """How long each task's statements took forward, waits for locks included."""
-    rows = conn.execute(
-        "SELECT task_id, sum(ms + lock_wait_ms) / 1000 FROM pgferry.statement WHERE run_id = %s AND direction = 'up'"
-        " GROUP BY 1",
-        (run_id,),
-    ).fetchall()
-    return {task_id: float(seconds) for task_id, seconds in rows}
-
-
-def _estimate(task: Task, past: dict[str, float]) -> float | None:
-    if task.kind is Kind.SQL:
-        return past.get(task.id)
-    if task.kind in (Kind.CHECK, Kind.DRAIN, Kind.GATE, Kind.SWITCH):
-        return 0.0
-    return None
-
-
-def _empties(task: Task) -> bool:
-    """Whether undoing the task empties the new table."""
-    return task.kind is Kind.BACKFILL or (task.kind is Kind.SYNC and Direction.FORWARD in task.direction.ways)
-
-
-def _loses(conn: Conn, ids: set[str]) -> tuple[str, ...]:
-    """What the old shape refused, in words, with a few keys of each reason."""
-    rows = conn.execute(
-        "SELECT mapping, reason, count(*), (array_agg(key ORDER BY key))[1:3] FROM pgferry.reject"
-        " WHERE direction = 'reverse' AND mapping = ANY (%s) GROUP BY 1, 2 ORDER BY 1, 2",
-        (sorted(ids),),
-    ).fetchall()
-    return tuple(
-        f"{count:,} rows of {mapping} that the old shape cannot hold: {reason}, for instance"
-        f" {', '.join(json.dumps(key, ensure_ascii=False) for key in keys)}"
-        for mapping, reason, count, keys in rows
-    )
-
-
-def _facts(conn: Conn, plan: Plan, tasks: tuple[Task, ...]) -> tuple[str, ...]:
-    facts = []
-    for task in tasks:
-        if task.kind is Kind.SYNC and task.direction is not Direction.FORWARD:
-            for mapping in (plan.mapping(id_) for id_ in task.mappings):
-                count = contract.writes_through_new(conn, mapping)
-                facts.append(f"{count:,} writes through {mapping.new} are already in {mapping.old}: nothing to copy")
-        if task.kind is Kind.BACKFILL:
-            for mapping in (plan.mapping(id_) for id_ in task.mappings):
-                facts.append(
-                    f"rows that only {mapping.new} holds are looked for, and carried to {mapping.old}, before it is"
-                    " emptied; if one cannot be, nothing is emptied"
-                )
-    rejects = conn.execute("SELECT count(*) FROM pgferry.reject WHERE direction = 'forward'").fetchone()
-    if rejects and rejects[0] and tasks:
-        facts.append(f"{rejects[0]:,} rows the new shape refused stay in the old tables")
-    return tuple(facts)
+    elif task.kind is Kind.SWITCH:
+        made.append(contract.lead_statement(mapping, task.leads_back))
+    return [statement.as_string(None) for statement in made]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from console.engine import checks, contract, dual_write, sync_state, upkeep
+from console.engine import checks, contract, dropped_rows, dual_write, sync_state, upkeep
 from console.engine.backfill import Backfill
 from console.engine.compare import compare
 from console.engine.contract import limits
@@ -130,10 +130,17 @@ def _gate(session: Session, task: Task) -> None:
     checks.run_checks(session, task, task.checks)
 
 
+def _undo_file(session: Session, task: Task, row: TaskRow, *, even_if_lost: bool) -> None:
+    lost = retry_lost(session, lambda: dropped_rows.refuse_loss(session.conn, session.plan, task, accept=even_if_lost))
+    _run_file(session, task, row, "down", task.down, half=_half_done(session, task, row))
+    if lost:
+        session.event("ddl", f"lost, as accepted: {lost}", task_id=task.id)
+
+
 def take_back(session: Session, task: Task, row: TaskRow, *, even_if_lost: bool) -> None:
     """Undo the task, also one that stopped half-way; may be called again after any interruption."""
     if task.kind is Kind.SQL:
-        _run_file(session, task, row, "down", task.down, half=_half_done(session, task, row))
+        _undo_file(session, task, row, even_if_lost=even_if_lost)
         return
     back: dict[Kind, Callable[[], None]] = {
         Kind.SYNC: lambda: dual_write.sync_off(session, task, accept=even_if_lost),

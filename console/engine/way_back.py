@@ -20,16 +20,16 @@ from console.engine import derive, lookups, naming, ranges, sync, tombstones
 from console.engine.compare import settle
 from console.engine.contract import limits, synced, truncate
 from console.engine.derive import Composed, ands, column, commas, table
-from console.engine.facts import MappingFacts, mapping_facts
+from console.engine.facts import MappingFacts, archived, mapping_facts
 from console.engine.locking import run_in_transaction
 from console.engine.pace import Pace
 from console.engine.session import Session, retry_lost
 from console.engine.signals.board import Board, throttles
 from console.errors import StepFailed
-from console.journal import runs
+from console.journal import events, runs
 from console.journal.chunks import Key
 from console.journal.connect import Conn
-from console.plan.model import Direction, Mapping, Task
+from console.plan.model import Direction, Mapping, TableName, Task
 
 FIRST_ROWS = 20_000
 TARGET_MS = 250
@@ -51,6 +51,8 @@ class Found:
     carried: int = 0
     missing: int = 0  # rows of the old table that the complete copy should hold and does not
     stuck: int = 0  # carried without effect: neither equal nor refused afterwards
+    compared: int = 0  # rows of the ranges that were full, and the milliseconds they took
+    ms: float = 0.0
     samples: list[Key] = field(default_factory=list)
     lost_samples: list[Key] = field(default_factory=list)
 
@@ -84,7 +86,11 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
     lost = _refuse_loss(session.conn, mapping, found, complete=complete, accept=accept)
 
     def work(conn: Conn) -> None:
-        conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table(mapping.new)))
+        if (
+            forward_off or not both
+        ):  # triggers of the old table go too: it is locked as its writers do, before the new one
+            conn.execute(lock(session.old_table(mapping), "ACCESS EXCLUSIVE"))
+        conn.execute(lock(mapping.new, "ACCESS EXCLUSIVE"))
         if not accept:  # what was written since the comparison was carried, or refused and noted
             _refuse_loss(conn, mapping, found, complete=complete, accept=False)
         conn.execute(sync.mark_copying())  # whatever triggers are left (partitions have their own): the old table stays
@@ -104,7 +110,30 @@ def empty(session: Session, task: Task, mapping: Mapping, *, complete: bool, for
                 conn.execute(statement)
 
     run_in_transaction(session, task.id, f"empty {mapping.new}", limits(task), work)
-    session.event("ddl", f"{mapping.new} is empty again{lost}", task_id=task.id)
+    session.event(
+        "ddl",
+        f"{mapping.new} is empty again{lost}",
+        task_id=task.id,
+        mapping=mapping.id,
+        compared=found.compared,
+        ms=found.ms,
+    )
+
+
+def lock(name: TableName, mode: str) -> sql.Composed:
+    """The statement that locks a table in this mode until the end of the transaction."""
+    return sql.SQL("LOCK TABLE {} IN {} MODE").format(table(name), derive.raw(mode))
+
+
+def rows_of_old(conn: Conn, archive_schema: str, mapping: Mapping) -> int:
+    """Rows of the old table, wherever it stands, as the server last counted them; at least those that were copied."""
+    row = conn.execute(
+        "SELECT greatest((SELECT max(reltuples) FROM pg_class WHERE oid IN (to_regclass(%s), to_regclass(%s))),"
+        " (SELECT max(seen) FROM (SELECT sum(rows_read) AS seen FROM pgferry.chunk WHERE mapping = %s"
+        " GROUP BY run_id, task_id, round) s), 0)::bigint",
+        (table(mapping.old).as_string(None), table(archived(mapping.old, archive_schema)).as_string(None), mapping.id),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _both_ways(session: Session, mapping: Mapping) -> bool:
@@ -123,6 +152,7 @@ def _watch(session: Session, conn: Conn, mapping: Mapping) -> None:
         return
     facts = mapping_facts(conn, mapping, session.plan.archive_schema)
     for statement in (
+        lock(old, "SHARE ROW EXCLUSIVE"),  # before the new one, as who writes to the old table does
         *sync.prepare(mapping, facts, Direction.REVERSE, old),
         *sync.triggers(mapping, Direction.REVERSE, old),
         sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
@@ -149,6 +179,7 @@ def _carry_differences(session: Session, task: Task, mapping: Mapping, facts: Ma
     board = Board(throttles(limits, (facts.old.name, facts.new.name), lambda: session.open("probe")))
     low: Key | None = None
     compared = 0
+    total = rows_of_old(session.conn, session.plan.archive_schema, mapping)
     while True:
         session.wishes.check()
         _hold_back(session, task, board)
@@ -156,7 +187,11 @@ def _carry_differences(session: Session, task: Task, mapping: Mapping, facts: Ma
         statement = differences_statement(mapping, facts, low, high)
         start = time.monotonic()
         rows = _look(session, statement)
-        pace.feed(pace.rows, (time.monotonic() - start) * 1000)
+        ms = (time.monotonic() - start) * 1000
+        if high is not None:
+            found.compared, found.ms = found.compared + pace.rows, found.ms + ms
+        looked = pace.rows
+        pace.feed(pace.rows, ms)
         wanted = [key for what, key, _ in rows if what != MISSING]
         found.missing += next((count for what, _, count in rows if what == MISSING), 0)
         found.lost_samples += [key for what, key, _ in rows if what == MISSING]
@@ -168,8 +203,10 @@ def _carry_differences(session: Session, task: Task, mapping: Mapping, facts: Ma
             found.carried += len(wanted) - len(stuck)
             found.samples += wanted
         del found.samples[SAMPLES:], found.lost_samples[SAMPLES:]
-        compared += pace.rows
-        runs.task_note(session.conn, session.run_id, task.id, f"going back: about {compared:,} rows compared")
+        compared += looked
+        note = f"about {min(compared, total):,} of {total:,} rows compared" if total else f"{compared:,} rows compared"
+        runs.task_note(session.conn, session.run_id, task.id, note)
+        events.notify(session.conn)
         if high is None:
             return found
         low = high

@@ -35,7 +35,7 @@ def run_state(
     """Everything a console shows of the run now. Raises KeyError for an unknown run."""
     row = conn.execute(
         "SELECT clock_timestamp(), plan_id, plan_title, plan_sha256, status, until, operator, started_at, finished_at,"
-        " error FROM pgferry.run WHERE id = %s",
+        " error, back_to FROM pgferry.run WHERE id = %s",
         (run_id,),
     ).fetchone()
     if row is None:
@@ -54,6 +54,7 @@ def run_state(
         started_at=row[7],
         finished_at=row[8],
         error=row[9],
+        back_to=row[10],
         lease=lease.read(conn, run_id),
         tasks=tasks,
         statements=_statements(conn, run_id),

@@ -306,17 +306,52 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class RollbackStep:
-    """One thing a rollback would do."""
+    """One thing a rollback would do. ``basis`` says what the time was taken from, or why nobody knows it.
+
+    ``locks``: the strongest lock of each statement in words, in their order; empty where the statements were not read.
+    """
 
     task_id: str
     text: str
     statements: tuple[str, ...]
     seconds: float | None  # estimate, None when unknown
+    basis: str = ""
+    locks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowsWritten:
+    """Writes of applications through a new table since the sync back to the old one is on, counted exactly.
+
+    ``per_second``: those of this moment, None where nobody looked.
+    """
+
+    mapping: str
+    new: str
+    old: str
+    writes: int
+    since: datetime | None
+    per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAtRisk:
+    """Rows that nothing brings back. ``exact``: counted one by one; ``keys``: the first of them, as JSON where known."""
+
+    table: str
+    rows: int | None  # None: could not be counted
+    exact: bool
+    why: str
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackPreview:
-    """What rolling back to just before ``to`` would do and cost. ``loses`` empty means nothing is lost."""
+    """What rolling back to just before ``to`` would do and cost. ``loses`` empty means nothing is lost.
+
+    ``at_risk`` is what ``loses`` says in sentences. ``goes``: rows that go and that the plan itself wrote. ``before``:
+    what has to be so for it to get through.
+    """
 
     to: str
     steps: tuple[RollbackStep, ...]
@@ -326,6 +361,11 @@ class RollbackPreview:
     impossible: str  # why it cannot be done; empty when it can
     seconds: float | None
     needs_typing: str = ""  # the text to type where something is lost
+    written: tuple[RowsWritten, ...] = ()
+    at_risk: tuple[RowsAtRisk, ...] = ()
+    goes: tuple[RowsAtRisk, ...] = ()
+    before: tuple[str, ...] = ()
+    at: datetime | None = None  # when it was looked at, by the server's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +407,7 @@ class RunState:
     comparisons: tuple[ComparisonState, ...] = ()  # the newest of each mapping
     audit: Audit | None = None  # None: not looked at
     approval: Standing | None = None  # of the plan, None: not looked at
+    back_to: str = ""  # where the last rollback goes or went; empty while the run goes forward
 
     @property
     def own(self) -> tuple[TaskState, ...]:

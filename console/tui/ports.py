@@ -90,6 +90,9 @@ class World(Protocol):
     def rollback_preview(self, to: str) -> RollbackPreview:
         """What rolling back to just before task ``to`` (or ``start``) would do."""
 
+    def forget_rollback(self) -> None:
+        """Nobody waits for a rollback's preview any more: a look that is under way ends. Returns at once."""
+
     def send(self, verb: Verb, **args: object) -> Receipt:
         """Send a command to the runner, starting one if none runs. Refused for a read-only console."""
 

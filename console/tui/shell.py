@@ -35,8 +35,9 @@ from console.tui.views.activity import ActivityView
 from console.tui.views.base import View
 from console.tui.views.docs import DocsView
 from console.tui.views.lists import BackfillView, ChecksView, LogView
-from console.tui.views.panels import HelpView, PaletteView, RollbackView
+from console.tui.views.panels import HelpView, PaletteView
 from console.tui.views.preview import PreviewView
+from console.tui.views.rollback import RollbackView
 from console.tui.views.tasks import WIDE, TasksView
 
 SMALLEST = (60, 16)
@@ -189,7 +190,7 @@ class Shell(App[int], inherit_bindings=False):
         body = self.view.draw(facts, (width, height - FRAME_LINES))
         strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
         paused = state is not None and can_resume(state)
-        keys = footer(self.view.name, facts.can_control, paused, facts.dry_run, bool(facts.replay))
+        keys = footer(self.view.footer(facts), facts.can_control, paused, facts.dry_run, bool(facts.replay))
         if self.prompt:
             keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
         if self.question is not None:
@@ -240,6 +241,8 @@ class Shell(App[int], inherit_bindings=False):
         for view in self.views.values():
             view.settle(self.facts)
         self.want_preview()
+        if self.view is self.rollback:
+            self.actions.want_rollback()
         self.redraw()
 
     def on_feed_lost(self, message: FeedLost) -> None:

@@ -66,7 +66,7 @@ def test_what_the_old_shape_refuses_is_listed_before_it_is_lost(database: str) -
     assert _sale(conn, "still carried") == (3, "S1"), "until then writes through the new shape are carried"
     with connect(database) as other:
         shown = preview(other, PLAN, run_id, runs.tasks(other, run_id), "start")
-    assert "1 rows of sales that the old shape cannot hold" in shown.loses[0]
+    assert "1 row of sales_v2: sales cannot hold them" in shown.loses[0]
     assert '"good_id": "2"' in shown.loses[0]
     assert shown.needs_typing == conn.info.dbname
     _, answer = order(database, PLAN, run_id, Verb.ROLLBACK, to="start")

@@ -35,6 +35,7 @@ class CannedWorld:
     on_detach: OnDetach = OnDetach.GO_ON
     plan: Plan | None = field(default_factory=a_plan)
     rollback: str = "safe"
+    forgotten: int = 0  # looks at a rollback that nobody waits for any more
     gone: bool = False  # the server does not answer
     sent: list[tuple[Verb, dict[str, object]]] = field(default_factory=list)
     closed: bool = False
@@ -89,6 +90,9 @@ class CannedWorld:
 
     def rollback_preview(self, to: str) -> RollbackPreview:
         return replace(a_rollback_preview(self.rollback), to=to)
+
+    def forget_rollback(self) -> None:
+        self.forgotten += 1
 
     def send(self, verb: Verb, **args: object) -> Receipt:
         if not self.can_control:

@@ -23,6 +23,7 @@ class Actions:
     def __init__(self, shell: Shell) -> None:
         rollback = Rollback(shell)
         moving = Moving(shell, rollback)
+        self.want_rollback = rollback.want
         self._steering = Steering(shell)
         self.run_command = moving.run_command
         self.stop = self._steering.stop

@@ -53,7 +53,8 @@ class Moving(Part):
     def _sideways(self, step: int) -> None:
         shell = self._shell
         if shell.view is shell.rollback:
-            self._move(step)
+            shell.rollback.choose(step, shell.facts)
+            self._rollback.want()
         else:
             shell.tasks.fold(shell.facts, unfold=step > 0)
 

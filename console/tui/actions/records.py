@@ -13,7 +13,6 @@ from console.errors import FerryError
 from console.tui.actions.base import Part, Table
 from console.tui.actions.moving import Moving
 from console.tui.actions.rollback import Rollback
-from console.tui.draw import rollback as rollback_drawing
 from console.tui.messages import Outcome
 from console.tui.still import picture_of
 
@@ -36,12 +35,9 @@ class Records(Part):
     def _copy(self) -> None:
         shell = self._shell
         if shell.view is shell.rollback:
-            preview = shell.rollback.preview(shell.facts)
-            text = rollback_drawing.plan_text(preview) if preview and not preview.impossible else ""
-            name = f"rollback_{shell.rollback.point(shell.facts)}.sql"
+            name, text = self._rollback.as_file()
         else:
-            text = shell.preview.sql(shell.facts)
-            name = f"{shell.preview.task_id}.sql"
+            name, text = f"{shell.preview.task_id}.sql", shell.preview.sql(shell.facts)
         if not text:
             self.say("There is no SQL to copy here.")
             return
@@ -55,8 +51,11 @@ class Records(Part):
         shell.reads.ask(lambda: _write(name, text), then)
 
     def _report(self) -> None:
-        """A report of the run, where there is one, and the screen as it is now."""
+        """A report of the run, where there is one, and the screen as it is now; in the rollback panel, that plan."""
         shell = self._shell
+        if shell.view is shell.rollback:
+            self._save_rollback()
+            return
         picture = picture_of(shell, shell.screen_size)
         self.say("saving the report..", "dim")
 
@@ -74,11 +73,22 @@ class Records(Part):
 
         shell.reads.ask(save, then)
 
+    def _save_rollback(self) -> None:
+        name, text = self._rollback.as_file()
+        if not text:
+            self.say("There is no plan of a rollback to save here.")
+            return
+
+        def then(outcome: Outcome) -> None:
+            self.say(*((outcome.error, "bad") if outcome.error else (f"this plan is saved: {outcome.value}", "ok")))
+
+        self._shell.reads.ask(lambda: _write(name, text), then)
+
     def _refresh(self) -> None:
         shell = self._shell
         shell.facts = replace(shell.facts, previews={}, rollbacks={}, docs=())
         if shell.view is shell.rollback:
-            self._rollback.want()
+            self._rollback.look_again()
         elif shell.view is shell.docs:
             self._moving.docs()
         self.say("reading everything again..", "dim")

@@ -20,6 +20,7 @@ from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import Part, cell, ends, fit, joined, line, wrap
 from console.tui.draw.frame import run_words
+from console.tui.draw.going_back import course, ended, how_on_tasks, is_going
 from console.tui.draw.lost import lost_words
 from console.tui.draw.tasks import first_words, note
 from console.tui.facts import Facts, is_active, runner_frozen, runner_lost
@@ -58,6 +59,13 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
     """Two lines (three for an error) about what runs, or why nothing does."""
     if runner_lost(state):
         return _lost(state, facts, width)
+    if is_going(state):
+        return _going_back(state, facts, width)
+    back, style = ended(state)
+    if back:
+        return [line(" ", item) for item in wrap(back, width - 2, style, limit=2)] + [
+            line(" ", (how_on_tasks(facts), "dim"))
+        ]
     error = state.error or (state.current.error if state.current else "")
     if state.status is RunStatus.FAILED and error:
         do = "space tries again from here; u shows the way back." if facts.can_control else "The run stands still."
@@ -101,6 +109,22 @@ def _lost(state: RunState, facts: Facts, width: int) -> list[Text]:
     return [line(" ", item) for item in (*said[0], *said[1], *wrap(lost.kept, width - 2))][:3]
 
 
+def _going_back(state: RunState, facts: Facts, width: int) -> list[Text]:
+    done, left = course(state)
+    share = len(done) / max(len(done) + len(left), 1)
+    words = f"{left[0].id} {left[0].title}" if left else "everything is undone"
+    how = "space pauses; u shows it step by step." if facts.can_control else "u shows it step by step."
+    return [
+        ends(
+            line(" ", ("Rolling back: ", "warn"), words),
+            line((f"{len(done)} of {len(done) + len(left)} taken back ", "")),
+            width,
+        ),
+        line(" ", bar(share, width - 3, facts.glyphs, "warn")),
+        line(" ", (how, "dim")),
+    ]
+
+
 def _two(text: str, width: int) -> list[str]:
     return [item.plain for item in wrap(text, width, limit=2)]
 
@@ -120,8 +144,6 @@ def _standing(state: RunState, facts: Facts) -> Text:
             return line(" ", ("Paused", "warn"), f"{after}. ", "space resumes." if facts.can_control else "")
         case RunStatus.WAITING:
             return line(" ", ("Stopped where you chose", "warn"), f"{after}. ", ready)
-        case RunStatus.ROLLING_BACK:
-            return line(" ", ("Rolling back: ", "warn"), f"{last.id} {last.title} is next" if last else "all is undone")
         case _:
             return line(" ", (state.status.value, "dim"), after)
 

@@ -4,53 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
-from console.journal.state import RollbackPreview, RollbackStep, RunState, TaskStatus
-from console.text import plain
-from console.tui.draw import numbers
-from console.tui.draw.base import cell, ends, fill, fit, line, rule, wrap
-from console.tui.draw.source import first_line
+from console.journal.state import RollbackPreview, RollbackStep
+from console.tui.draw import numbers, rollback_text
+from console.tui.draw.base import beside, cell, ends, fill, line, rule, scrolled, span, wrap
+from console.tui.draw.going_back import ended_lines
+from console.tui.draw.rollback_points import START, Point, slider, wall_lines
 from console.tui.facts import Facts, Missing
 from console.tui.glyphs import Glyphs
 
-START = "start"
-REACHED = (TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.BLOCKED)
-
-
-def points(state: RunState | None) -> list[str]:
-    """Where one can go back to: the start, and just before each task that was begun, in the plan's order."""
-    tasks = state.tasks if state else ()
-    begun = [task.id for task in tasks if task.status in REACHED and task.started_at]
-    return [START, *begun[1:]] if begun else []
-
-
-def slider(names: Sequence[str], chosen: int, width: int, glyphs: Glyphs) -> list[Text]:
-    """The points in one line around the chosen one, and a mark under it."""
-    prefix = " to  "
-    labels = [f"[{plain(name)}]" if index == chosen else plain(name) for index, name in enumerate(names)]
-    room = width - len(prefix) - len(" .. >now<") - 4
-    first = last = chosen
-    used = len(labels[chosen])
-    while True:
-        before = len(labels[first - 1]) + 4 if first else 0
-        after = len(labels[last + 1]) + 4 if last + 1 < len(labels) else 0
-        if before and used + before <= room:
-            first, used = first - 1, used + before
-        elif after and used + after <= room:
-            last, used = last + 1, used + after
-        else:
-            break
-    text = line((prefix, "dim"), ("<< " if first else "", "dim"))
-    at = 0
-    for index in range(first, last + 1):
-        if index == chosen:
-            at = text.cell_len
-        text.append(labels[index], "accent" if index == chosen else "")
-        text.append(" .. ", "dim")
-    text.append("" if last + 1 == len(labels) else ">> ", "dim")
-    text.append(">now<", "dim")
-    return [fit(text, width), line(" " * (at + 1), ("^", "accent"))]
+WIDE = 110
+ROOMY = 12  # lines under the list from which on sentences are told in full
+LEAST_STEPS = 6  # lines of the list that facts never take
 
 
 def meaning(facts: Facts, point: str) -> str:
@@ -61,52 +28,95 @@ def meaning(facts: Facts, point: str) -> str:
     return f"just before {point}, {task.title}" if task else f"just before {point}"
 
 
-def screen(facts: Facts, names: Sequence[str], chosen: int, detailed: bool, size: tuple[int, int]) -> list[Text]:
-    """The whole panel; ``detailed`` lists each step's statements."""
+def known(facts: Facts, point: str) -> RollbackPreview | None:
+    """What going back there would do, when it is known."""
+    found = facts.rollbacks.get(point)
+    return None if isinstance(found, Missing) else found
+
+
+def listed_steps(preview: RollbackPreview) -> list[tuple[int, RollbackStep]]:
+    """The steps that do something, numbered as they run; those that only looked or waited are named in one line."""
+    numbered = list(enumerate(preview.steps, start=1))
+    doing = [(number, step) for number, step in numbered if not _idle(step)]
+    return doing if len(numbered) - len(doing) > 1 else numbered
+
+
+def _idle(step: RollbackStep) -> bool:
+    return not step.statements and "nothing to undo" in step.text
+
+
+def screen(facts: Facts, found: Sequence[Point], chosen: int, step: int, size: tuple[int, int]) -> list[Text]:
+    """The panel for the chosen point; ``step`` is the place of the chosen line in ``listed_steps``."""
     width, height = size
-    if not names:
-        return fill(
-            [
-                line((" Roll back", "title")),
-                line(),
-                line(" Nothing has been done yet, so there is nothing to take back."),
-                line((" A task's way back: enter opens its preview, w turns it.", "dim")),
-            ],
-            width,
-            height,
-        )
-    point = names[chosen]
+    if not found:
+        return fill(_nothing_done(), width, height)
+    after = ended_lines(facts, width)
+    walls = wall_lines(found, width)
+    if chosen >= len(found):
+        lines = [line((" Roll back", "title")), rule(facts.glyphs, width), *slider(found, chosen, width, facts.glyphs)]
+        return fill([*lines, line(), *walls, line(), *after], width, height)
+    point = found[chosen].id
     lines = [
         ends(
             line((" Roll back to ", "title"), meaning(facts, point)),
-            line((f"point {chosen + 1} of {len(names)} ", "dim")),
+            line((f"point {chosen + 1} of {len(found)} ", "dim")),
             width,
         ),
         rule(facts.glyphs, width),
-        *slider(names, chosen, width, facts.glyphs),
+        *slider(found, chosen, width, facts.glyphs),
+        *walls,
+        *after,
     ]
     preview = facts.rollbacks.get(point)
     if preview is None or isinstance(preview, Missing):
         words = preview.text if preview and preview.text else "Working out what it would do.."
         style = "bad" if preview and preview.text else "dim"
         return fill([*lines, line(), *(line(" ", item) for item in wrap(words, width - 2, style))], width, height)
-    return fill(_arranged(lines, preview, detailed, facts, size), width, height)
+    room = height - len(lines) - 2
+    body = _wide(preview, step, facts.glyphs, (width, room)) if width >= WIDE else _narrow(
+        preview, step, facts.glyphs, (width, room)
+    )  # fmt: skip
+    return fill([*lines, *fill(body, width, room), rule(facts.glyphs, width), _enter(preview, facts)], width, height)
 
 
-def _arranged(
-    lines: list[Text], preview: RollbackPreview, detailed: bool, facts: Facts, size: tuple[int, int]
+def _nothing_done() -> list[Text]:
+    return [
+        line((" Roll back", "title")),
+        line(),
+        line(" Nothing has been done yet, so there is nothing to take back."),
+        line((" A task's way back: enter opens its preview, w turns it.", "dim")),
+    ]
+
+
+def _wide(preview: RollbackPreview, step: int, glyphs: Glyphs, size: tuple[int, int]) -> list[Text]:
+    width, height = size
+    left = width * 11 // 20
+    right = width - left - 3
+    steps = listed_steps(preview)
+    shown: list[Text] = []
+    if steps:
+        number, chosen = steps[min(step, len(steps) - 1)]
+        shown = rollback_text.beside(chosen, number, len(preview.steps), (right, height), glyphs)
+    listed = _narrow(preview, step, glyphs, (left, height), with_basis=False)
+    return beside(fill(listed, left, height), fill(shown, right, height), glyphs, (left, right))
+
+
+def _narrow(
+    preview: RollbackPreview, step: int, glyphs: Glyphs, size: tuple[int, int], *, with_basis: bool = True
 ) -> list[Text]:
     width, height = size
     if preview.impossible:
-        lines += [line(), line((" It cannot be done", "bad"))]
-        lines += [line("   ", item) for item in wrap(preview.impossible, width - 4)]
-        return lines + _ends(preview, width)
-    after = [line(), *_ends(preview, width)]
-    lines.append(ends(line((" What happens, in this order", "title")), line(total_time(preview), " "), width))
-    lines += _steps(preview.steps, detailed, width, height - len(lines) - len(after) - 2)
-    lines += after
-    lines += [line()] * (height - len(lines) - 2)
-    return [*lines, rule(facts.glyphs, width), _enter(preview, facts)]
+        return [line(), *(item for item in _section("It cannot be done", (preview.impossible,), width, "bad", 6))]
+    below = _facts(preview, width, max(height - LEAST_STEPS - 1, 3))
+    lines, sight = _steps(preview, step, glyphs, (width, height - len(below) - 1), with_basis=with_basis)
+    head = ends(
+        line((" What happens, in this order", "title"), (f"  {sight}" if sight else "", "dim")),
+        line(total_time(preview), " "),
+        width,
+    )
+    lines = lines[: height - len(below) - 1]
+    gap = height - len(lines) - len(below) - 1
+    return [head, *lines, *([line()] if gap > 0 else []), *below]
 
 
 def total_time(preview: RollbackPreview) -> str:
@@ -117,58 +127,86 @@ def total_time(preview: RollbackPreview) -> str:
     return f"{numbers.about(preview.seconds)}, and {unknown} {'step' if unknown == 1 else 'steps'} of unknown time"
 
 
-def _steps(steps: Sequence[RollbackStep], detailed: bool, width: int, room: int) -> list[Text]:
+def _steps(
+    preview: RollbackPreview, chosen: int, glyphs: Glyphs, size: tuple[int, int], *, with_basis: bool
+) -> tuple[list[Text], str]:
+    """The list around the chosen step, told in full, and which of them are in sight where not all are."""
+    width, height = size
+    steps = listed_steps(preview)
+    idle = len(preview.steps) - len(steps)
+    tail = [line((f"      and {idle} tasks that only looked or waited: nothing to undo", "dim"))] if idle else []
+    if not steps:
+        return (tail or [line((" Nothing has to be taken back for it.", "dim"))]), ""
+    chosen = min(chosen, len(steps) - 1)
+    more = _told(steps[chosen][1], width) if with_basis else []
+    room = max(height - len(tail) - len(more), 1)
+    top = scrolled(max(chosen - room // 2, 0), chosen, len(steps), room)
     lines: list[Text] = []
-    idle = [step for step in steps if not step.statements and step.text.startswith("nothing to undo")]
-    idle = idle if len(idle) > 1 else []  # checks and waits would hide what is done
-    for number, step in enumerate((step for step in steps if step not in idle), start=1):
+    for place, (number, step) in enumerate(steps[top : top + room], start=top):
         right = line((numbers.about(step.seconds) + " ", "dim"))
         left = line((f"{number:>4}  ", "dim"), cell(step.task_id, 9, "accent"), " ", step.text)
-        lines.append(ends(left, right, width))
-        if detailed:
-            lines += [line(" " * 16, first_line(item)) for item in step.statements]
-    if idle:
-        lines.append(line((f"      and {len(idle)} tasks that only looked or waited: nothing to undo", "dim")))
-    if len(lines) > room:
-        hidden = len(lines) - max(room - 1, 0)
-        lines = [
-            *lines[: max(room - 1, 0)],
-            line((f"      and {hidden} more lines: y copies all of it to a file", "dim")),
-        ]
+        text = line((glyphs.cursor, "mark") if place == chosen else " ", ends(left, right, width - 1))
+        if place == chosen:
+            text.stylize("cursor", 1)
+        lines.append(text)
+        lines += more if place == chosen else []
+    if top + room >= len(steps):
+        lines += tail
+    return lines, span(top, room, len(steps))
+
+
+def _told(step: RollbackStep, width: int) -> list[Text]:
+    """What of the chosen step its line has no room for: the rest of its words, where its time comes from."""
+    room = width - 18 - len(numbers.about(step.seconds)) - 2
+    whole = wrap(step.text, width - 18, limit=2) if cell_len(step.text) > room else []
+    basis = wrap(step.basis, width - 18, "dim", limit=2) if step.basis else []
+    return [line(" " * 17, item) for item in (*whole, *basis)]
+
+
+def _facts(preview: RollbackPreview, width: int, room: int) -> list[Text]:
+    """The sentences under the list, the most important first; as many as there is room for."""
+    lines: list[Text] = []
+    left = [(title, item, style) for title, items, style in rollback_text.sections(preview) for item in items]
+    before = ""
+    for place, (title, sentence, style) in enumerate(left):
+        more = len(left) - place
+        part = _section("" if title == before else title, (sentence,), width, style, 2 if room < ROOMY else 5)
+        if len(lines) + len(part) > room - (more > 1):
+            lines.append(line(" " * 17, (f"and {more} more facts: v shows all", "dim")))
+            break
+        lines += part
+        before = title
     return lines
 
 
-def _ends(preview: RollbackPreview, width: int) -> list[Text]:
-    lines = [line((" What is lost    ", "title"), ("nothing", "ok") if not preview.loses else "")]
-    if preview.loses:
-        lines = _listed(" What is lost", preview.loses, width, "bad")
-    elif preview.impossible:
-        lines = []
-    lines += _listed(" What stays", preview.keeps, width, "")
-    return lines + _listed(" Facts", preview.facts, width, "dim")
-
-
-def _listed(title: str, items: Sequence[str], width: int, style: str) -> list[Text]:
+def _section(title: str, items: Sequence[str], width: int, style: str, limit: int) -> list[Text]:
     lines: list[Text] = []
     for item in items:
-        for part in wrap(item, width - 18, style, limit=2):
-            lines.append(line(cell("" if lines else title, 17, "title"), part))
+        for part in wrap(item, width - 18, style, limit=limit):
+            lines.append(line(cell("" if lines else f" {title}", 17, "title"), part))
     return lines
+
+
+def everything(
+    preview: RollbackPreview, facts: Facts, point: str, top: int, size: tuple[int, int]
+) -> tuple[list[Text], str]:
+    """All facts and statements, from line ``top`` on; and which lines are in sight."""
+    width, height = size
+    lines = rollback_text.full(preview, width, facts.glyphs)
+    first = scrolled(top, top, len(lines), height - 2)
+    head = line((" Roll back to ", "title"), meaning(facts, point))
+    return fill([head, rule(facts.glyphs, width), *lines[first:]], width, height), span(first, height - 2, len(lines))
 
 
 def _enter(preview: RollbackPreview, facts: Facts) -> Text:
-    if facts.dry_run or not facts.can_control:
-        return line(" ", ("This console only reads: it cannot roll back.", "dim"))
+    if preview.impossible:
+        return line(" ", ("Choose a later point: left and right move.", "dim"))
+    if facts.replay or facts.dry_run or not facts.can_control:
+        return line(
+            " ", ("This console only reads: it cannot roll back.", "dim"), f" {facts.offer}" if facts.offer else ""
+        )
     if preview.needs_typing:
         return line(
             " ", ("enter", "key"), " asks for the name ", (preview.needs_typing, "bad"), " first: something is lost."
         )
     return line(" ", ("enter", "key"), " asks once more, then rolls back: nothing is lost.")
-
-
-def plan_text(preview: RollbackPreview) -> str:
-    """The preview as text for a file."""
-    parts = [f"-- roll back to {preview.to}"]
-    for number, step in enumerate(preview.steps, start=1):
-        parts += [f"-- {number}. {step.task_id}: {step.text}", *(f"{item.rstrip(';')};" for item in step.statements)]
-    return "\n".join(parts) + "\n"

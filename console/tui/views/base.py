@@ -51,6 +51,10 @@ class View(ABC):
             return True
         return False
 
+    def footer(self, facts: Facts) -> str:
+        """Whose keys the last line shows: this view's by name."""
+        return self.name
+
     def label(self, facts: Facts) -> str:
         """Words for the rule above the footer: which lines are in sight, which filter is on."""
         return f"only lines with: {self.words}" if self.words else ""

@@ -1,49 +1,13 @@
-"""What opens over the screens: the rollback panel, help, the palette."""
+"""What opens over the screens: help, the palette."""
 
 from __future__ import annotations
 
 from rich.text import Text
 
-from console.journal.state import RollbackPreview
 from console.tui import keys
-from console.tui.draw import pages, rollback
+from console.tui.draw import pages
 from console.tui.facts import Facts, Missing
 from console.tui.views.base import Size, View
-
-
-class RollbackView(View):
-    """The panel ``u``: the cursor is a point of the run."""
-
-    name = "rollback"
-    title = "Roll back"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.detailed = False
-
-    def points(self, facts: Facts) -> list[str]:
-        """Where one can go back to."""
-        return rollback.points(facts.state)
-
-    def count(self, facts: Facts) -> int:
-        return len(self.points(facts))
-
-    def point(self, facts: Facts) -> str:
-        """The chosen point; empty when there is none."""
-        names = self.points(facts)
-        return names[min(self.cursor, len(names) - 1)] if names else ""
-
-    def preview(self, facts: Facts) -> RollbackPreview | None:
-        """What going back there would do, when it is known."""
-        found = facts.rollbacks.get(self.point(facts))
-        return None if isinstance(found, Missing) else found
-
-    def back(self) -> bool:
-        detailed, self.detailed = self.detailed, False
-        return detailed
-
-    def draw(self, facts: Facts, size: Size) -> list[Text]:
-        return rollback.screen(facts, self.points(facts), self.cursor, self.detailed, size)
 
 
 class HelpView(View):
