@@ -6,7 +6,7 @@ from rich.text import Text
 
 from console.tui import keys
 from console.tui.draw import pages
-from console.tui.facts import Facts, Missing
+from console.tui.facts import Facts
 from console.tui.views.base import Size, View
 
 
