@@ -376,9 +376,13 @@ def _done() -> RunState:
     )
 
 
+def _purged() -> RunState:
+    return replace(_done(), tasks=tasks("P4.1.3"))
+
+
 def _rolled_back() -> RunState:
     back = tuple(
-        replace(task, status=TaskStatus.ROLLED_BACK, finished_at=ago(30))
+        replace(task, status=TaskStatus.ROLLED_BACK, finished_at=ago(10))
         if task.started_at and task.id >= "P2"
         else task
         for task in tasks("P2.1.3")
@@ -390,9 +394,32 @@ def _rolled_back() -> RunState:
         tasks=back,
         traffic=some_traffic(),
         events=events(
-            ("operator", "P2.1.1", "rollback to P2.1.1 asked for"),
-            ("run", "", "rolled back to just before P2.1.1"),
+            ("operator", "P2.1.1", "roll back to P2.1.1: 3 steps"),
+            ("run", "", "rolled back to P2.1.1: 4 tasks of this run still stand"),
         ),
+        back_to="P2.1.1",
+    )
+
+
+def _rolling_back(status: RunStatus = RunStatus.ROLLING_BACK, error: str = "", note: str = "") -> RunState:
+    """One of three steps is taken back; the copy is compared before the new table is emptied."""
+    changed = {
+        "P2.1.3": {"status": TaskStatus.ROLLED_BACK, "finished_at": ago(30), "started_at": None},
+        "P2.1.2": {"note": note},
+    }
+    return _base(
+        status=status,
+        lease=a_lease() if status is RunStatus.ROLLING_BACK else None,
+        error=error,
+        tasks=tuple(replace(task, **changed.get(task.id, {})) for task in tasks("P2.1.3")),
+        traffic=some_traffic(),
+        events=events(
+            ("operator", "", "roll back to P2.1.1: 3 steps"),
+            ("task", "P2.1.3", "taking back: nothing to undo: it only looked"),
+            ("task", "P2.1.3", "taken back in 0.1 s"),
+            ("task", "P2.1.2", "taking back: empty book_ticker_snapshots_v2, what only it holds carried first"),
+        ),
+        back_to="P2.1.1",
     )
 
 
@@ -405,6 +432,13 @@ STATES: dict[str, Callable[[], RunState]] = {
     "differing rows": _differing_rows,
     "gate": _gate,
     "done": _done,
+    "purged": _purged,
+    "rolling back": lambda: _rolling_back(note="about 60,000 of 250,000 rows compared"),
+    "rollback paused": lambda: _rolling_back(RunStatus.PAUSED),
+    "rollback failed": lambda: _rolling_back(
+        RunStatus.FAILED,
+        "rolling back P2.1.2: Going back would lose 3 rows of book_ticker_snapshots_v2 that book_ticker_snapshots refuses.",
+    ),
     "rolled back": _rolled_back,
 }
 
