@@ -118,10 +118,8 @@ def ended(state: RunState) -> tuple[str, str]:
     done, left = course(state)
     where = f"{len(done)} {'step' if len(done) == 1 else 'steps'} taken back"
     if state.status is RunStatus.FAILED and left:
-        return (
-            f"Rolling back to {_goal(state)} stopped at {left[0].id}: {where}, {len(left)} to go. {state.error}",
-            "bad",
-        )
+        why = state.error.removeprefix(f"rolling back {left[0].id}: ")
+        return f"Rolling back to {_goal(state)} stopped at {left[0].id}: {where}, {len(left)} to go. {why}", "bad"
     if state.status is RunStatus.PAUSED and left:
         return f"Rolling back to {_goal(state)} is paused: {where}, {len(left)} to go; {left[0].id} is next.", "warn"
     if state.status not in (RunStatus.WAITING, RunStatus.ROLLED_BACK) or left:
@@ -141,7 +139,7 @@ def how_on(facts: Facts) -> str:
     if state is None or not state.back_to or not facts.can_control:
         return ""
     if state.status in (RunStatus.FAILED, RunStatus.PAUSED):
-        return "space goes on with it; enter here goes back to the chosen point; s goes forward again."
+        return "space goes on with it; enter goes to the chosen point; s goes forward again."
     return "s goes forward again from there."
 
 
@@ -156,13 +154,13 @@ def how_on_tasks(facts: Facts) -> str:
 
 
 def ended_lines(facts: Facts, width: int) -> list[Text]:
-    """The same for the panel: at most three lines."""
+    """The same for the panel: at most five lines."""
     if facts.state is None:
         return []
     words, style = ended(facts.state)
     if not words:
         return []
     do = how_on(facts)
-    return [line(" ", item) for item in wrap(words, width - 2, style, limit=3)] + (
+    return [line(" ", item) for item in wrap(words, width - 2, style, limit=4)] + (
         [line(" ", item) for item in wrap(do, width - 2, "dim", limit=1)] if do else []
     )

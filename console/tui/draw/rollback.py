@@ -48,13 +48,14 @@ def _idle(step: RollbackStep) -> bool:
 def screen(facts: Facts, found: Sequence[Point], chosen: int, step: int, size: tuple[int, int]) -> list[Text]:
     """The panel for the chosen point; ``step`` is the place of the chosen line in ``listed_steps``."""
     width, height = size
-    if not found:
-        return fill(_nothing_done(), width, height)
     after = ended_lines(facts, width)
+    if not found:
+        return fill(_nothing_done(after), width, height)
     walls = wall_lines(found, width)
     if chosen >= len(found):
         lines = [line((" Roll back", "title")), rule(facts.glyphs, width), *slider(found, chosen, width, facts.glyphs)]
-        return fill([*lines, line(), *walls, line(), *after], width, height)
+        left = line((" Nothing before it can be reached from here: what the way back needs is gone for good.", "dim"))
+        return fill([*lines, line(), *walls, left, line(), *after], width, height)
     point = found[chosen].id
     lines = [
         ends(
@@ -79,11 +80,12 @@ def screen(facts: Facts, found: Sequence[Point], chosen: int, step: int, size: t
     return fill([*lines, *fill(body, width, room), rule(facts.glyphs, width), _enter(preview, facts)], width, height)
 
 
-def _nothing_done() -> list[Text]:
+def _nothing_done(after: list[Text]) -> list[Text]:
     return [
         line((" Roll back", "title")),
         line(),
-        line(" Nothing has been done yet, so there is nothing to take back."),
+        *after,
+        line(" Nothing of this run stands, so there is nothing to take back."),
         line((" A task's way back: enter opens its preview, w turns it.", "dim")),
     ]
 

@@ -41,8 +41,12 @@ class RollbackView(View):
         self.step = max(0, min(self.step, self._steps(facts) - 1))
 
     def newest(self, facts: Facts) -> None:
-        """Choose the last point: what was done last is taken back."""
-        self.cursor, self.step, self._top, self.detailed = max(self.count(facts) - 1, 0), 0, 0, False
+        """Choose the last point; of a rollback that stopped half-way the one it goes to."""
+        found = self.points(facts)
+        goal = facts.state.back_to if facts.state and going_back.ended(facts.state)[0] else ""
+        last = max(len(found) - 1, 0)
+        self.cursor = next((place for place, point in enumerate(found) if goal and point.id == goal), last)
+        self.step, self._top, self.detailed = 0, 0, False
         self.settle(facts)
 
     def point(self, facts: Facts) -> str:
