@@ -76,7 +76,10 @@ def run_state(
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in few words, for somebody who only knows the database. ``going``: a runner holds it or should."""
+    """A run in few words, for somebody who only knows the database. ``going``: a runner holds it or should.
+
+    ``lost``: one should, and none gives a sign of life.
+    """
 
     id: int
     title: str
@@ -86,6 +89,7 @@ class FoundRun:
     operator: str
     started_at: datetime | None
     going: bool
+    lost: bool
 
 
 def found_runs(conn: Conn, limit: int) -> tuple[FoundRun, ...]:
@@ -96,7 +100,12 @@ def found_runs(conn: Conn, limit: int) -> tuple[FoundRun, ...]:
         " FROM pgferry.run r LEFT JOIN pgferry.task t ON t.run_id = r.id GROUP BY r.id ORDER BY r.id DESC LIMIT %s",
         (limit,),
     ).fetchall()
-    return tuple(FoundRun(*row) for row in rows)
+    return tuple(FoundRun(*row, lost=row[7] and _lost(conn, row[0])) for row in rows)
+
+
+def _lost(conn: Conn, run_id: int) -> bool:
+    held = lease.read(conn, run_id)
+    return held is None or not held.alive
 
 
 def fresh_state(

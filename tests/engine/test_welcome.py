@@ -35,7 +35,10 @@ def test_a_first_start_explains_itself_even_without_a_database() -> None:
 def test_without_words_it_shows_the_runs_of_the_database(database: str, tmp_path: Path) -> None:
     here = _environment(database)
     code, out, _ = ferry(**here)
-    assert (code, "has no runs of pgferry yet" in out) == (0, True)
+    assert (code, f"no runs of pgferry in database {here['PGDATABASE']} at local:{here['PGPORT']} yet" in out) == (
+        0,
+        True,
+    )
     assert ferry("apply", "--plan", str(tiny_plan(tmp_path)), "--dsn", database, "--until", "A1")[0] == 0
     code, out, _ = ferry(**here)
     assert code == 0
@@ -43,6 +46,26 @@ def test_without_words_it_shows_the_runs_of_the_database(database: str, tmp_path
     assert "1 of 3 tasks" in out
     assert "A tiny plan" in out
     assert "pgferry attach 1" in out
+    assert "Run 1 waits for a person, or stopped where it was told to" in out
+    with psycopg.connect(database, autocommit=True) as conn:
+        for status, words in (
+            ("running", "running, no runner"), ("running", "Run 1 has lost its runner; what it finished is kept"),
+            ("paused", "Run 1 is paused"), ("failed", "Run 1 failed; pgferry status says why"),
+        ):  # fmt: skip
+            conn.execute("UPDATE pgferry.run SET status = %s", (status,))
+            assert words in ferry(**here)[1]
+        conn.execute("UPDATE pgferry.run SET status = 'running'")
+        conn.execute(
+            "INSERT INTO pgferry.lease (run_id, fence, holder, host, pid) VALUES (1, 9, 'dba-1', 'db-ops', 4711)"
+        )
+        out = ferry(**here)[1]
+        assert "running  " in out
+        assert "no runner" not in out
+        conn.execute(
+            "INSERT INTO pgferry.run (plan_id, plan_title, plan_sha256, operator) VALUES ('b', 'Another', '', 'x')"
+        )
+        lines = ferry(**here)[1].splitlines()
+        assert [line.split()[1] for line in lines if line.startswith("run ")] == ["2", "1"]
 
 
 def test_a_role_that_may_not_read_the_journal_is_told_how_to_begin(database: str, tmp_path: Path) -> None:
@@ -52,6 +75,7 @@ def test_a_role_that_may_not_read_the_journal_is_told_how_to_begin(database: str
     code, out, err = ferry(**{**_environment(database), "PGUSER": "passer_by"})
     assert (code, err) == (0, "")
     assert "pgferry demo" in out
+    assert "cannot be read by this role: whether there are runs is not known" in out
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
