@@ -16,6 +16,7 @@ from console.errors import FerryError, Refused
 from console.journal import control, schema
 from console.journal.connect import Conn, connect
 from console.journal.control import Holder
+from console.journal.look import Look
 from console.journal.state import OnDetach, RunState, Verb
 from console.plan.model import Plan
 from console.tui.ports import Receipt
@@ -42,6 +43,7 @@ class ConsoleWorld(JournalWorld):
         on_detach: OnDetach | None = None,
     ) -> None:
         super().__init__(settings, plan, control=False, run_id=run_id)
+        self._reading = Look(seldom=True)
         self._may = may and plan is not None
         self._at_once = self._may and (asked or settings.environment != "PROD")
         self._me = uuid.uuid4().hex

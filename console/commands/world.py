@@ -29,6 +29,7 @@ from console.headless.report import report_json, report_markdown
 from console.headless.run_html import run_html
 from console.journal import admission, commands, events, lease, read, recording, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
+from console.journal.look import Look
 from console.journal.recording import Recording, to_lines
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
@@ -65,6 +66,7 @@ class JournalWorld(Shown):
         self._run_id = run_id
         self._reviewing = reviewing
         self._tally = traffic.Tally()
+        self._reading = Look(seldom=False)
         self._conn: Conn | None = None
         self._listener: Conn | None = None
         self._lock = threading.RLock()
@@ -129,7 +131,7 @@ class JournalWorld(Shown):
 
     def state(self) -> RunState:
         """The state of the run now; before the first start, every task pending."""
-        return self._use(self._state)
+        return self._use(lambda conn: self._reading.read(conn, self._state))
 
     def _state(self, conn: Conn) -> RunState:
         run_id = self._find_run(conn)

@@ -9,6 +9,7 @@ from typing import Any
 
 from console.journal import comparisons, lease, traffic
 from console.journal.connect import Conn, target
+from console.journal.look import SELDOM
 from console.journal.state import (
     CheckState,
     Event,
@@ -67,7 +68,7 @@ def run_state(
         leads=tuple(conn.execute("SELECT mapping, leads FROM pgferry.lead ORDER BY mapping").fetchall()),
         rejects=tuple(
             conn.execute(
-                "SELECT mapping, reason, count(*) FROM pgferry.reject GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
+                SELDOM + "SELECT mapping, reason, count(*) FROM pgferry.reject GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"
             ).fetchall()
         ),
         comparisons=comparisons.newest(conn),
@@ -100,7 +101,7 @@ def found_runs(conn: Conn, limit: int) -> tuple[FoundRun, ...]:
         " FROM pgferry.run r LEFT JOIN pgferry.task t ON t.run_id = r.id GROUP BY r.id ORDER BY r.id DESC LIMIT %s",
         (limit,),
     ).fetchall()
-    return tuple(FoundRun(*row, lost=row[7] and _lost(conn, row[0])) for row in rows)
+    return tuple(FoundRun(*(*row, row[7] and _lost(conn, row[0]))) for row in rows)
 
 
 def _lost(conn: Conn, run_id: int) -> bool:
