@@ -207,6 +207,19 @@ def test_two_consoles_and_an_open_question(database: str, plan: Plan, conn: Conn
     closed(second)
 
 
+def test_many_consoles_show_the_same_and_one_commands(database: str, plan: Plan) -> None:
+    consoles = [a_console(database, plan, f"dba-{n}") for n in range(8)]
+    assert [console.can_control for console in consoles] == [True] + [False] * 7
+    assert {console.offer for console in consoles[1:]} == {consoles[1].offer}
+    assert consoles[0].send(Verb.START, until="end").accepted
+    assert wait_until(lambda: all(console.state().status is RunStatus.DONE for console in consoles))
+    shown = [console.state() for console in consoles]
+    assert {(state.tasks, state.events, state.statements) for state in shown} == {
+        (shown[0].tasks, shown[0].events, shown[0].statements)
+    }
+    closed(*consoles)
+
+
 def test_the_same_command_twice_does_it_once(database: str, plan: Plan, conn: Conn) -> None:
     world = a_console(database, plan, "dba-1")
     with ThreadPoolExecutor(2) as pool:
