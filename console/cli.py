@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console import __version__
+from console.commands.picture_wanted import SCREENS, PictureWanted, cells
 from console.commands.settings import Settings, environment_name, operator_name
 from console.errors import FerryError, UsageError
+from console.manual import TOPICS
 from console.plan.layouts import LAYOUTS
 from console.text import plain
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _steering_words(add)
     _reading_words(add)
     _init_words(add)
+    _manual_words(add)
     completion = add("completion", "print the shell's completion of this command's words", plan=False, dsn=False)
     completion.add_argument(
         "shell", choices=("bash", "zsh", "tcsh"), help='for bash: eval "$(pgferry completion bash)"'
@@ -140,6 +143,14 @@ def _screen_words(add: Add) -> None:
     replay.add_argument(
         "what", nargs="?", default="", metavar="RUN", help="its number, or a file of report --format jsonl"
     )
+    replay.add_argument(
+        "--picture", type=Path, metavar="FILE", help="instead write one screen as SVG; needs no terminal"
+    )
+    replay.add_argument("--screen", choices=SCREENS, help="with --picture: which one (default tasks)")
+    replay.add_argument(
+        "--at", metavar="WHEN", help="with --picture: 40%%, 23:41:07 or a date and time (default: the end)"
+    )
+    replay.add_argument("--size", type=cells, metavar="CELLS", help="with --picture: width and height (default 120x40)")
     _screen(replay)
 
 
@@ -297,6 +308,12 @@ def _approve(settings: Settings, args: argparse.Namespace) -> int:
     return approve(settings, wish)
 
 
+def _manual_words(add: Add) -> None:
+    """The words of ``manual``."""
+    manual = add("manual", "read the manual; without a topic, which there are", plan=False, dsn=False)
+    manual.add_argument("topic", nargs="?", choices=TOPICS, metavar="TOPIC", help=f"one of {', '.join(TOPICS)}")
+
+
 def _init_words(add: Add) -> None:
     """The words of ``init`` and ``config``."""
     init = add("init", "write a small plan that applies as it is, to begin with", plan=False, dsn=False)
@@ -400,6 +417,10 @@ def _dispatch(args: argparse.Namespace) -> int:
             from console.commands.init import config
 
             return config(settings, args.what or "")
+        case "manual":
+            from console.commands.manual import manual
+
+            return manual(args.topic or "")
         case "new-down":
             from console.commands.read_sql import new_down
 
@@ -448,6 +469,13 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
                 theme=args.theme, plain=args.plain,
             )  # fmt: skip
         case "replay":
+            if args.picture:
+                from console.commands.picture import picture
+
+                asked = (args.screen or "tasks", args.at or "", args.size or (120, 40))
+                return picture(settings, args.what, PictureWanted(args.picture, *asked))
+            if args.screen or args.at or args.size:
+                raise UsageError("--screen, --at and --size say which picture.", do="Add --picture FILE.")
             from console.commands.replay import replay
 
             return replay(settings, args.what, ascii_only=args.ascii, theme=args.theme)
@@ -477,7 +505,7 @@ def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
     """Print what makes a shell complete the command's words, its files and directories included."""
     import shtab
 
-    directories, files = ("plan", "keep"), ("files", "file", "what", "report", "record")
+    directories, files = ("plan", "keep"), ("files", "file", "what", "report", "record", "picture")
     subparsers = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for command in (made for action in subparsers for made in action.choices.values()):
         for action in command._actions:

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from console.commands.replay import ReplayWorld
+from console.commands.picture_wanted import PictureWanted
+from console.commands.replay import ReplayWorld, from_file, recorded
+from console.commands.settings import Settings
 from console.errors import UsageError
 from console.headless.words import clock
 from console.journal.recording import Recording
-from console.plan.model import Plan
-
-SCREENS = ("tasks", "preview", "backfill", "checks", "activity", "log")  # console.tui.keys.SCREENS, without a screen
-LARGEST = (400, 200)
-
-
-@dataclass(frozen=True, slots=True)
-class PictureWanted:
-    """Where it goes, which screen, at what moment (see ``moment``; empty: the end), and how large in cells."""
-
-    file: Path
-    screen: str = "tasks"
-    at: str = ""
-    size: tuple[int, int] = (120, 40)
-
-
-def size(text: str) -> tuple[int, int]:
-    """``120x40`` as width and height in cells. Raises ValueError where no screen of that size can be drawn."""
-    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not (60 <= width <= LARGEST[0] and 16 <= height <= LARGEST[1]):
-        raise ValueError(text)
-    return width, height
+from console.plan.load import load_plan
 
 
 def moment(shown: Recording, text: str) -> datetime:
@@ -59,12 +38,23 @@ def moment(shown: Recording, text: str) -> datetime:
     return at
 
 
-def picture(shown: Recording, plan: Plan | None, wanted: PictureWanted) -> None:
-    """Write the picture. Raises UsageError for a moment that is none, OSError where it cannot be written."""
+def picture(settings: Settings, what: str, wanted: PictureWanted) -> int:
+    """Write the picture of a run: a number, a file, or nothing for the newest run.
+
+    Raises UsageError for a moment that is none, and what reading the run raises.
+    """
     from console.tui.still import Still
 
+    by_number = not what or what.isdigit()
+    shown = recorded(settings, int(what) if what else None) if by_number else from_file(Path(what))
+    plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
     world = ReplayWorld(shown, plan)
     world.player.go(moment(shown, wanted.at))
     still = Still(world, wanted.size)
     still.press(wanted.screen)
-    wanted.file.write_text(still.picture(), encoding="utf-8")
+    try:
+        wanted.file.write_text(still.picture(), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{wanted.file} cannot be written: {error.strerror}.") from None
+    print(wanted.file)
+    return 0

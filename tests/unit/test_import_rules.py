@@ -75,6 +75,11 @@ def test_commands_on_a_run_load_no_screen(command: list[str], tmp_path: Path) ->
     assert "textual" not in found
 
 
+def test_the_manual_loads_neither_screen_nor_driver(tmp_path: Path) -> None:
+    work = "from console.cli import main; assert main(['manual', 'sync']) == 0"
+    assert not loaded(work, tmp_path) & {"textual", "psycopg", "sqlglot"}
+
+
 def test_the_runner_loads_no_screen(tmp_path: Path) -> None:
     assert "textual" not in loaded("import console.engine.runner", tmp_path)
 
