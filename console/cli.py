@@ -12,7 +12,7 @@ from pathlib import Path
 
 from console import __version__
 from console.commands.picture_wanted import SCREENS, PictureWanted, cells
-from console.commands.settings import Settings, environment_name, operator_name
+from console.commands.settings import Drawn, Settings, environment_name, operator_name
 from console.errors import FerryError, UsageError
 from console.manual import TOPICS
 from console.plan.layouts import LAYOUTS
@@ -100,7 +100,10 @@ def _formats(made: argparse.ArgumentParser, *names: str) -> None:
 def _screen(made: argparse.ArgumentParser) -> None:
     """How a console is drawn."""
     made.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII characters only")
-    made.add_argument("--theme", help="a Textual theme; default: chosen by the terminal")
+    made.add_argument("--theme", help="light, dark or a Textual theme (default: by the terminal's own word)")
+    made.add_argument(
+        "--mouse", action="store_true", help="a click chooses a line, the wheel moves (default: no mouse)"
+    )
 
 
 def _on_detach(made: argparse.ArgumentParser) -> None:
@@ -395,6 +398,10 @@ def _settings(args: argparse.Namespace) -> Settings:
     )
 
 
+def _drawn(args: argparse.Namespace) -> Drawn:
+    return Drawn(args.ascii, args.theme, args.mouse)
+
+
 def _dispatch(args: argparse.Namespace) -> int:
     """Imports stand in the branches: printing help or a status must not wait for what it does not use."""
     settings = _settings(args)
@@ -447,7 +454,7 @@ def _dispatch(args: argparse.Namespace) -> int:
             from console.commands.demo import DemoSettings, demo
 
             wanted = DemoSettings(
-                args.rows, args.traffic, args.headless, args.and_back, args.keep, args.format, args.ascii, args.theme
+                args.rows, args.traffic, args.headless, args.and_back, args.keep, args.format, _drawn(args)
             )
             return demo(settings, wanted)
     return _operate(settings, args)
@@ -461,12 +468,12 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
         case "run":
             return operate.run_screen(
                 settings, dry_run=args.dry_run or args.offline, offline=args.offline, control=args.control,
-                on_detach=args.on_detach, ascii_only=args.ascii, theme=args.theme,
+                on_detach=args.on_detach, drawn=_drawn(args),
             )  # fmt: skip
         case "attach":
             return operate.attach_screen(
-                settings, args.run, control=args.control, on_detach=args.on_detach, ascii_only=args.ascii,
-                theme=args.theme, plain=args.plain,
+                settings, args.run, control=args.control, on_detach=args.on_detach, drawn=_drawn(args),
+                plain=args.plain,
             )  # fmt: skip
         case "replay":
             if args.picture:
@@ -478,7 +485,7 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
                 raise UsageError("--screen, --at and --size say which picture.", do="Add --picture FILE.")
             from console.commands.replay import replay
 
-            return replay(settings, args.what, ascii_only=args.ascii, theme=args.theme)
+            return replay(settings, args.what, _drawn(args))
         case "apply":
             return operate.apply(settings, args.until, args.format)
         case "status":

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.commands import operate
 from console.commands.console_world import ConsoleWorld
-from console.commands.settings import Settings
+from console.commands.settings import Drawn, Settings
 from console.commands.world import JournalWorld, finished
 from console.demo.server import DEMO_SETTINGS, EmbeddedServer, find_binaries
 from console.demo.setup import prepare
@@ -40,8 +40,7 @@ class DemoSettings:
     and_back: bool = False
     keep: Path | None = None
     output: str = "text"
-    ascii_only: bool | None = None
-    theme: str | None = None
+    drawn: Drawn = field(default_factory=Drawn)
 
 
 def say(text: str) -> None:
@@ -81,7 +80,12 @@ def _operate(here: Settings, wanted: DemoSettings, plan: Plan, traffic: Traffic 
     if not wanted.headless:
         from console.tui.app import run_console
 
-        code = run_console(ConsoleWorld(here, plan), ascii_only=wanted.ascii_only, theme=wanted.theme)
+        code = run_console(
+            ConsoleWorld(here, plan),
+            ascii_only=wanted.drawn.ascii_only,
+            theme=wanted.drawn.theme,
+            mouse=wanted.drawn.mouse,
+        )
         result = _stop(here, plan, traffic)
         if result is not None:
             say(_traffic_words(result))

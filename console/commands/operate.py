@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from console.commands.console_world import ConsoleWorld
-from console.commands.settings import Settings
+from console.commands.settings import Drawn, Settings
 from console.commands.world import JournalWorld, PaperWorld, finished
 from console.engine.blockers import session_words
 from console.engine.lend import lend
@@ -273,8 +273,7 @@ def run_screen(
     offline: bool,
     control: bool,
     on_detach: str | None,
-    ascii_only: bool | None,
-    theme: str | None,
+    drawn: Drawn,
 ) -> int:
     """Open the console on a plan; a dry run writes nothing, and the server sees to it."""
     from console.tui.app import run_console
@@ -292,7 +291,7 @@ def run_screen(
             else ConsoleWorld(settings, plan, asked=control, on_detach=_detach(on_detach))
         )
         world = _answering(made)
-    return run_console(world, dry_run=dry_run, ascii_only=ascii_only, theme=theme)
+    return run_console(world, dry_run=dry_run, ascii_only=drawn.ascii_only, theme=drawn.theme, mouse=drawn.mouse)
 
 
 def attach_screen(
@@ -301,8 +300,7 @@ def attach_screen(
     *,
     control: bool,
     on_detach: str | None = None,
-    ascii_only: bool | None,
-    theme: str | None,
+    drawn: Drawn,
     plain: bool = False,
 ) -> int:
     """Open the console on a run that goes on already; read-only unless control is asked for.
@@ -323,10 +321,10 @@ def attach_screen(
         ConsoleWorld(settings, plan, may=control, asked=control, run_id=run_id, on_detach=_detach(on_detach))
     )
     if plain:
-        return _watch_lines(world, ascii_only=ascii_only)
+        return _watch_lines(world, ascii_only=drawn.ascii_only)
     from console.tui.app import run_console
 
-    return run_console(world, dry_run=False, ascii_only=ascii_only, theme=theme)
+    return run_console(world, ascii_only=drawn.ascii_only, theme=drawn.theme, mouse=drawn.mouse)
 
 
 def _watch_lines(world: JournalWorld, *, ascii_only: bool | None) -> int:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from console.commands.previews import Previews
-from console.commands.settings import Settings, state_folder
+from console.commands.settings import Drawn, Settings, state_folder
 from console.commands.shown import Shown
 from console.errors import ConnectionFailed, PlanError, Refused, UsageError
 from console.headless.report import report_markdown
@@ -213,11 +213,11 @@ def from_file(path: Path) -> Recording:
         raise UsageError(f"{path} is no recording of a run: it is not UTF-8 text.") from None
 
 
-def replay(settings: Settings, what: str, *, ascii_only: bool | None, theme: str | None) -> int:
+def replay(settings: Settings, what: str, drawn: Drawn) -> int:
     """Open the console on a past run: a number, a file, or nothing for the newest run."""
     from console.tui.app import run_console
 
     by_number = not what or what.isdigit()
     shown = recorded(settings, int(what) if what else None) if by_number else from_file(Path(what))
     plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
-    return run_console(ReplayWorld(shown, plan), ascii_only=ascii_only, theme=theme)
+    return run_console(ReplayWorld(shown, plan), ascii_only=drawn.ascii_only, theme=drawn.theme, mouse=drawn.mouse)

@@ -31,6 +31,15 @@ def operator_name() -> str:
         return "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """How a console is to be drawn; None leaves it to what the terminal says."""
+
+    ascii_only: bool | None = None
+    theme: str | None = None
+    mouse: bool = False
+
+
 def environment_name() -> str:
     """PGFERRY_ENV where it is one of PROD, STAGING, DEV or DEMO; else PROD."""
     name = os.environ.get("PGFERRY_ENV", "").upper()

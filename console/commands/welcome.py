@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from console.commands.settings import Settings
+from console.commands.settings import Drawn, Settings
 from console.errors import ConnectionFailed, FerryError
 from console.headless.words import clock, safe, table
 from console.journal import read, schema
@@ -119,7 +119,7 @@ def _offer(settings: Settings, newest: FoundRun) -> int:
 
     number = int(answer) if answer else newest.id
     try:
-        return attach_screen(settings, number, control=False, ascii_only=None, theme=None)
+        return attach_screen(settings, number, control=False, drawn=Drawn())
     except FerryError as error:
         print(safe(str(error)))
         return error.exit_code

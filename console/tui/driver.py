@@ -46,7 +46,7 @@ class LineDriver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert self._file is not None
-        fd = self._file.fileno()
+        fd = self._fd = self._file.fileno()
         self._painter = Painter(fd, lambda error: app.call_later(app._handle_exception, error))
         self._tracer = Tracer()
         self._latest: Picture = ()
@@ -64,6 +64,13 @@ class LineDriver(LinuxDriver):
     def repaint(self) -> None:
         """Send everything again."""
         self._painter.forget()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """The terminal's own word; COLUMNS and LINES, where they are exported, do not change with the window."""
+        try:
+            return os.get_terminal_size(self._fd)
+        except OSError:
+            return 80, 24
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]

@@ -240,6 +240,7 @@ KEYS: tuple[Key, ...] = (
         ("preview", "rollback", "going back", "docs", "help"),
     ),
     Key("leave", "q", "q", "leave", "leave; the run goes on without this console", (), ("tasks",)),
+    Key("suspend", "ctrl+z", "ctrl+z", "suspend", "to the shell for a while: fg comes back; the run goes on"),
     Key(
         "stop",
         "ctrl+c",

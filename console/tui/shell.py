@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from rich.console import RenderableType
 from rich.text import Text
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input
 
-from console.tui import questions
+from console.tui import mouse, questions
 from console.tui.actions import Actions
 from console.tui.asking import Lane
 from console.tui.canvas import Canvas
@@ -339,6 +340,29 @@ class Shell(App[int], inherit_bindings=False):
     def _act(self, option: questions.Option) -> None:
         self.ask(None)
         option.act()
+
+    # the mouse, where it was asked for
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose a line; a click never does anything else."""
+        width, height = self._canvas.size
+        body = (width, height - FRAME_LINES)
+        if self.question is None and not self.prompt and 3 <= event.screen_y < 3 + body[1]:
+            mouse.aim(self.view, self.facts, body, int(event.screen_y) - 3)
+            self.want_preview()
+            self.redraw()
+
+    def on_mouse_scroll_down(self) -> None:
+        self._wheel(mouse.WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self._wheel(-mouse.WHEEL)
+
+    def _wheel(self, lines: int) -> None:
+        if self.question is None and not self.prompt:
+            self.view.move(lines, self.facts)
+            self.want_preview()
+            self.redraw()
 
     # the input line
 

@@ -6,12 +6,15 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
+from console.errors import ConnectionFailed
 from console.journal.state import Event, Latency, Progress, RunState, Session
+from console.tui.ports import World
 from tests.canned import a_run_state
 from tests.tui.world import CannedWorld
 
-__all__ = ["BusyWorld", "CannedWorld"]
+__all__ = ["BusyWorld", "CannedWorld", "GoneWorld", "SilentWorld", "replayed"]
 EVENTS = 3  # new lines of the log each second
+SILENT_S = 3.0
 WAITS = ("active, Lock: relation", "idle in transaction", "active, IO: DataFileRead")
 
 
@@ -56,6 +59,36 @@ class BusyWorld(CannedWorld):
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.05))
+
+
+class GoneWorld(BusyWorld):
+    """Its server answers once and then no more."""
+
+    def state(self) -> RunState:
+        """The first state, then an error."""
+        if self.taken:
+            raise ConnectionFailed("The server at db1.example:5432 does not answer.")
+        self.taken += 1
+        return super().state()
+
+
+class SilentWorld(BusyWorld):
+    """Its server takes the second question and says nothing for three seconds; then all is well."""
+
+    def state(self) -> RunState:
+        """The state, late."""
+        self.taken += 1
+        if self.taken == 2:
+            time.sleep(SILENT_S)
+        return super().state()
+
+
+def replayed() -> World:
+    """A replay of a past run."""
+    from console.commands.replay import ReplayWorld
+    from tests.unit.test_replay import a_recording
+
+    return ReplayWorld(a_recording(), None)
 
 
 def _progress(item: Progress, passed: float) -> Progress:

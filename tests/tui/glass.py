@@ -15,7 +15,7 @@ Look = frozenset[str]
 
 
 class Glass:
-    """Rows of (character, look); modes that were switched on. Feed it bytes."""
+    """Rows of (character, look) of the alternate screen; modes that were switched on. Feed it bytes."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.modes: set[str] = set()
@@ -28,6 +28,7 @@ class Glass:
     def resize(self, columns: int, rows: int) -> None:
         """Another size; nobody knows what a terminal then shows, so here nothing."""
         self.size = (columns, rows)
+        self._strange = True  # what comes may still be meant for the old size
         self._x = self._y = 0
         self._top, self._bottom = 0, rows
         self._on: dict[str, str] = {}
@@ -67,14 +68,16 @@ class Glass:
         for character in text:
             if character == "\r":
                 self._x = 0
-            elif character == "\n":
-                assert self._y + 1 < self.size[1], "a line feed in the last line scrolls"
+            elif character == "\n" and "1049" in self.modes:
+                assert self._strange or self._y + 1 < self.size[1], "a line feed in the last line scrolls"
                 self._y += 1
-            elif character >= " ":
+            elif character >= " " and "1049" in self.modes:
                 self._put(character)
 
     def _put(self, character: str) -> None:
         width = cell_len(character)
+        if self._strange and not (self._y < self.size[1] and self._x + width <= self.size[0]):
+            return
         row = self.cells[self._y]
         if width == 0:
             before = max(self._x - 1, 0)
@@ -100,8 +103,10 @@ class Glass:
             case "B":
                 self._y += first
             case "K":
-                self.cells[self._y][self._x :] = self._empty()[self._x :]
+                if not self._strange:
+                    self.cells[self._y][self._x :] = self._empty()[self._x :]
             case "J":
+                self._strange = False
                 self._clear()
             case "r":
                 self._top, self._bottom = (numbers[0] - 1, numbers[1]) if len(numbers) > 1 else (0, self.size[1])
@@ -113,6 +118,8 @@ class Glass:
                 self._style(numbers)
 
     def _scroll(self, lines: int, *, up: bool) -> None:
+        if self._strange:
+            return
         area = self.cells[self._y : self._bottom]
         empty = [self._empty() for _ in range(lines)]
         self.cells[self._y : self._bottom] = [*area[lines:], *empty] if up else [*empty, *area[:-lines]]

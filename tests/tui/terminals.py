@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import sys
@@ -25,6 +26,7 @@ import sys
 from console.errors import FerryError
 from console.tui.app import run_console
 from tests.tui import busy
+{before}
 try:
     code = run_console(busy.{world}(), {options})
 except FerryError as error:
@@ -33,7 +35,7 @@ except FerryError as error:
 sys.exit(code)
 """
 SSH = {"SSH_CONNECTION": "10.0.0.1 22 10.0.0.2 22"}
-LEFT_OUT = ("SSH_", "TEXTUAL_", "NO_COLOR", "COLORTERM", "COLORFGBG", "TMUX", "STY")
+LEFT_OUT = ("SSH_", "TEXTUAL_", "NO_COLOR", "COLORTERM", "COLORFGBG", "TMUX", "STY", "COLUMNS", "LINES")
 
 
 class Session:
@@ -48,6 +50,7 @@ class Session:
         self._keep = bytearray()
         self._reading = threading.Event()
         self._reading.set()
+        self._cut = threading.Event()
         self._lock = threading.Lock()
         self._code: int | None = None
         with warnings.catch_warnings():
@@ -64,12 +67,16 @@ class Session:
     def _read(self) -> None:
         while True:
             self._reading.wait()
+            if self._cut.is_set():
+                os.close(self._master)
+                return
             try:
+                if not select.select([self._master], [], [], 0.05)[0]:
+                    continue
                 data = os.read(self._master, 512 if self.rate else 65536)
-            except OSError:
-                return
-            if not data:
-                return
+            except OSError:  # the other end is closed
+                self._cut.set()
+                continue
             with self._lock:
                 self.glass.feed(data)
                 self.total += len(data)
@@ -137,8 +144,9 @@ class Session:
 
     def hang_up(self) -> None:
         """The line is cut."""
+        self._cut.set()
         self._reading.set()
-        os.close(self._master)
+        self._thread.join()
 
     def ended(self, seconds: float = LIMIT) -> int:
         """Its exit code (negative: the signal it died of). Fails when it goes on."""
@@ -164,13 +172,11 @@ class Session:
 
     def close(self) -> None:
         """End it, whatever it does."""
-        self._reading.set()
+        self.hang_up()
         if self._code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        with contextlib.suppress(OSError):
-            os.close(self._master)
 
 
 @contextlib.contextmanager
@@ -181,11 +187,11 @@ def console(
     rate: float = 0.0,
     env: dict[str, str] | None = None,
     options: str = "",
+    before: str = "",
 ) -> Iterator[Session]:
-    """The console over a world of ``tests.tui.busy``."""
-    session = Session(
-        [sys.executable, "-c", PROGRAM.format(world=world, options=options)], size=size, rate=rate, env=env
-    )
+    """The console over a world of ``tests.tui.busy``; ``before`` is Python to run first."""
+    program = PROGRAM.format(world=world, options=options, before=before)
+    session = Session([sys.executable, "-c", program], size=size, rate=rate, env=env)
     try:
         yield session
     finally:

@@ -33,6 +33,7 @@ class Actions:
             **self._steering.table(),
             **Sessions(shell).table(),
             **Records(shell, rollback, moving).table(),
+            "suspend": shell.action_suspend_process,
             "approve": lambda: signing.approve(shell, Part(shell).say),
         }
 
