@@ -26,7 +26,8 @@ def manual(topic: str) -> int:
         sys.stdout.write(text)
         return 0
     size = shutil.get_terminal_size()
-    shown = _drawn(text, min(size.columns, WIDEST))
+    utf8 = "utf" in (sys.stdout.encoding or "").lower()  # what is drawn has lines that other terminals lack
+    shown = _drawn(text, min(size.columns, WIDEST)) if utf8 else text
     if os.environ.get("TERM") == "dumb" or shown.count("\n") < size.lines or not _paged(shown):
         sys.stdout.write(shown)
     return 0
@@ -36,9 +37,11 @@ def _drawn(text: str, width: int) -> str:
     """The page in the terminal's colours."""
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     made = io.StringIO()
-    pen = Console(file=made, width=width, force_terminal=True, color_system="standard")
+    looks = Theme({"markdown.code": "bold", "markdown.h1": "bold", "markdown.h2": "bold underline"})  # on any ground
+    pen = Console(file=made, width=width, force_terminal=True, color_system="standard", theme=looks)
     pen.print(Markdown(without_links(text), code_theme="ansi_dark", hyperlinks=False))
     return made.getvalue()
 

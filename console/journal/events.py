@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from console.journal.connect import Conn
 from console.journal.state import Audit
+from console.text import without_secrets
 
 CHANNEL = "pgferry"
 
@@ -32,9 +33,10 @@ _APPEND = APPEND_AS.format(**{name: f"%({name})s" for name in ("run", "actor", "
 
 
 def append(conn: Conn, run_id: int, kind: str, text: str, *, actor: str, task_id: str = "", **data: Any) -> None:
-    """Write one event and wake whoever listens."""
+    """Write one event, its text without secrets, and wake whoever listens."""
+    said = without_secrets(text)
     conn.execute(
-        _APPEND, {"run": run_id, "actor": actor, "kind": kind, "task": task_id, "text": text, "data": Jsonb(data)}
+        _APPEND, {"run": run_id, "actor": actor, "kind": kind, "task": task_id, "text": said, "data": Jsonb(data)}
     )
     notify(conn)
 

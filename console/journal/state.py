@@ -264,6 +264,10 @@ class LockWait:
     behind: int
     most_behind: int
 
+    def __post_init__(self) -> None:
+        """As with sessions: what is shown of a statement shows no password."""
+        object.__setattr__(self, "what", without_secrets(self.what))
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:

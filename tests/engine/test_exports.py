@@ -119,6 +119,8 @@ def test_no_export_carries_a_secret(database: str, role: str, tmp_path: Path, mo
                 waiting = exports(world)
             assert running.result()[0] is RunStatus.DONE
         over = exports(world)
+        with psycopg.connect(database) as conn:
+            over["log"] = "\n".join(text for (text,) in conn.execute("SELECT text FROM pgferry.event").fetchall())
     finally:
         world.close()
     for name, text in [*waiting.items(), *over.items()]:
@@ -126,5 +128,6 @@ def test_no_export_carries_a_secret(database: str, role: str, tmp_path: Path, mo
             assert secret not in text, f"{secret} in {name}"
     assert "set_config('***', '***', true)" in waiting["status"]
     assert "PASSWORD '***'" in over["jsonl"]
+    assert f"CREATE ROLE {role} LOGIN PASSWORD '***'" in over["log"]
     assert {".md", ".json", ".html", ".jsonl"} <= set(over)
     assert state_folder().is_relative_to(tmp_path)

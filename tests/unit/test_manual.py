@@ -77,6 +77,8 @@ def test_a_pipe_gets_the_page_as_it_is_written(capsys: pytest.CaptureFixture[str
 class Terminal(io.StringIO):
     """What stdout is on a terminal."""
 
+    encoding = "utf-8"
+
     def isatty(self) -> bool:
         return True
 
@@ -90,6 +92,16 @@ def test_a_terminal_without_a_pager_gets_colours_and_no_links(monkeypatch: pytes
     assert "\x1b[" in screen.getvalue()
     assert "max_lock_waiters" in screen.getvalue()
     assert ".md" not in screen.getvalue()
+
+
+def test_a_terminal_without_utf8_gets_the_page_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(screen, "encoding", "ascii", raising=False)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    assert manual("copy") == 0
+    assert screen.getvalue() == page("copy").text
+    assert all(doc.text.isascii() for doc in pages())
 
 
 def test_a_page_goes_through_the_users_pager(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
