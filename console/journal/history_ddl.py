@@ -31,7 +31,7 @@ BEGIN
     WHEN 'run' THEN
         of_run := NEW.id;
         of_name := '';
-        now_is := jsonb_build_object('status', NEW.status, 'until', NEW.until, 'operator', NEW.operator,
+        now_is := jsonb_build_object('status', NEW.status, 'until', NEW.until, 'back_to', NEW.back_to, 'operator', NEW.operator,
             'started_at', NEW.started_at, 'finished_at', NEW.finished_at, 'error', NEW.error);
     WHEN 'task' THEN
         of_run := NEW.run_id;
@@ -66,7 +66,7 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION pgferry.keep_history FROM PUBLIC;
 DROP TRIGGER IF EXISTS keep_history ON pgferry.run;
-CREATE TRIGGER keep_history AFTER INSERT OR UPDATE OF status, until, operator, started_at, finished_at, error
+CREATE TRIGGER keep_history AFTER INSERT OR UPDATE OF status, until, back_to, operator, started_at, finished_at, error
     ON pgferry.run FOR EACH ROW EXECUTE FUNCTION pgferry.keep_history();
 DROP TRIGGER IF EXISTS keep_history ON pgferry.task;
 CREATE TRIGGER keep_history AFTER UPDATE ON pgferry.task FOR EACH ROW EXECUTE FUNCTION pgferry.keep_history();

@@ -129,6 +129,7 @@ class Recording:
             plan_sha256=self.plan_sha256,
             status=status,
             until=run.get("until", "end"),
+            back_to=run.get("back_to", ""),
             operator=operator,
             started_at=started,
             finished_at=_moment(run.get("finished_at")),
