@@ -81,28 +81,53 @@ def lost_runner(state: RunState, act: Act) -> Question:
     )
 
 
-def start(facts: Facts, task: TaskState, send: Callable[[str], None]) -> Question:
-    """How far to go: this task, this phase, the end. ``send`` gets the chosen point."""
+def start(facts: Facts, task: TaskState, send: Callable[[str], None], ask: Callable[[Question], None]) -> Question:
+    """How far to go: this task, this phase, the end. ``send`` gets the chosen point.
+
+    Where a step on the way there has no way back, ``ask`` gets one more question first. A purge asks for itself.
+    """
     state = facts.state
     tasks = state.tasks if state else ()
     where = f"{state.target.environment}, database {state.target.database}" if state else ""
     phase = f"phase {task.phase_id}" + (f", {task.phase_title}" if task.phase_title != task.phase_id else "")
     left = [item for item in tasks if item.status not in (TaskStatus.COMPLETED, TaskStatus.BEFORE)]
     final = [item.id for item in left if item.irreversible]
-    listed = ", ".join(final[:5]) + (f" and {len(final) - 5} more" if len(final) > 5 else "")
-    asks = "; asks for the database's name first" if any(item.kind == "purge" for item in left) else ""
-    words = [f"{listed}: no way back{asks}."] if final else []
+    asks = "; asks for the database's name first" if final else ""
+    words = [f"{_listed(final)}: no way back{asks}."] if final else []
     words.append(f"{where}: goes on from where the run stands, and stops after")
+
+    def to(until: str, last: Callable[[TaskState], bool]) -> Act:
+        reached = max((place for place, item in enumerate(tasks) if last(item)), default=-1)
+        on_the_way = [item for item in tasks[: reached + 1] if item in left and item.irreversible]
+        walls = [item for item in on_the_way if item.kind != "purge"]
+        if state is None or not walls:
+            return lambda: send(until)
+        return lambda: ask(no_way_back(state, walls, lambda: send(until)))
+
     return Question(
         "Start: how far?",
         tuple(words),
         (
-            Option("1", f"task {task.id}, {task.title}", lambda: send(task.id)),
-            Option("2", phase, lambda: send(task.phase_id)),
-            Option("3", "the end of the plan", lambda: send("end")),
+            Option("1", f"task {task.id}, {task.title}", to(task.id, lambda item: item.id == task.id)),
+            Option("2", phase, to(task.phase_id, lambda item: item.phase_id == task.phase_id)),
+            Option("3", "the end of the plan", to("end", lambda item: True)),
             Option(NO[0], NO[1], _nothing),
         ),
     )
+
+
+def _listed(ids: list[str]) -> str:
+    return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+
+
+def no_way_back(state: RunState, walls: list[TaskState], act: Act) -> Question:
+    """Going on passes steps that cannot be taken back: the database's name is typed for them."""
+    name = state.target.database
+    words = (
+        f"There is NO WAY BACK from {_listed([item.id for item in walls])}: {walls[0].irreversible}",
+        f"{state.target.environment}, host {state.target.host}. To go there, type the database's name: {name}",
+    )
+    return Question("Start, past a step with no way back?", words, typed=name, act=act)
 
 
 def approve(plan: Plan, reviewer: str, yes: Callable[[str], None]) -> Question:

@@ -15,17 +15,16 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input
 
-from console.tui import mouse, questions
+from console.text import plain
+from console.tui import mouse, questions, whole
 from console.tui.actions import Actions
 from console.tui.asking import Lane
 from console.tui.canvas import Canvas
-from console.tui.draw import frame, pages
-from console.tui.draw.base import fill, line, rule
 from console.tui.driver import LineDriver
-from console.tui.facts import Facts, Missing, can_resume
+from console.tui.facts import Facts, Missing
 from console.tui.feed import Feed
 from console.tui.glyphs import ASCII, UNICODE
-from console.tui.keys import KEYS, SCREENS, footer, works_in
+from console.tui.keys import KEYS, SCREENS, works_in
 from console.tui.messages import Answered, FeedLost, Outcome, RunChanged
 from console.tui.ports import World
 from console.tui.prompt import Prompt
@@ -40,9 +39,6 @@ from console.tui.views.panels import HelpView, PaletteView
 from console.tui.views.preview import PreviewView
 from console.tui.views.rollback import RollbackView
 from console.tui.views.tasks import WIDE, TasksView
-
-SMALLEST = (60, 16)
-FRAME_LINES = 5  # band, strip, rule above the body; notice and footer below
 
 
 class Shell(App[int], inherit_bindings=False):
@@ -184,43 +180,7 @@ class Shell(App[int], inherit_bindings=False):
 
     def lines(self, width: int, height: int) -> list[Text]:
         """The whole screen as lines."""
-        facts = self.facts
-        if width < SMALLEST[0] or height < SMALLEST[1]:
-            return fill(frame.too_small(facts, width, height), width, height)
-        state = facts.state
-        body = self.view.draw(facts, (width, height - FRAME_LINES))
-        strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
-        paused = state is not None and can_resume(state)
-        keys = footer(self.view.footer(facts), facts.can_control, paused, facts.dry_run, bool(facts.replay))
-        if self.prompt:
-            keys = (("enter", "runs it" if self.view is self.palette else "keeps it"), ("esc", "closes"))
-        if self.question is not None:
-            asked = self.question
-            options = [(option.key, option.label) for option in asked.options]
-            lower = pages.question(asked.title, asked.words, options, self.chosen, facts.glyphs, width)
-            body = [*body[: max(len(body) - len(lower), 0)], *lower][-len(body) :]
-            keys = (("enter", "does it"), ("esc", "leaves everything as it is"))
-        return [
-            frame.band(facts, width),
-            strip,
-            rule(facts.glyphs, width),
-            *body,
-            self._notice_line(width),
-            frame.footer(keys, width),
-        ]
-
-    def _notice_line(self, width: int) -> Text:
-        facts = self.facts
-        if self.prompt:
-            return frame.notice_line(facts.glyphs, width, (self.prompt, "ask"))
-        notice = self.notice
-        if not notice[0] and facts.stale:
-            notice = (f"{facts.stale} Trying again.", "bad")
-        label = self.view.label(facts)
-        if facts.dry_run and not label:
-            label = "dry run: nothing can be written"
-        label = label or facts.offer
-        return frame.notice_line(facts.glyphs, width, notice, label)
+        return whole.lines(self, width, height)
 
     def on_canvas_resized(self) -> None:
         if self.prompt:  # moving it lays everything out, and so paints everything, again
@@ -234,17 +194,29 @@ class Shell(App[int], inherit_bindings=False):
         self.feed.taken()
         player = self.world.player
         replaying = player.words() if player else ""
+        had = self.facts.can_control
         self.facts = replace(
             self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying, offer=self.world.offer,
             can_control=self.world.can_control and not self.facts.dry_run, on_detach=self.world.on_detach,
         )  # fmt: skip
         self.world.drawn()
+        if had and not self.facts.can_control:
+            self._control_lost()
         for view in self.views.values():
             view.settle(self.facts)
         self.want_preview()
         if self.view is self.rollback:
             self.actions.want_rollback()
         self.redraw()
+
+    def _control_lost(self) -> None:
+        """What was asked for the sake of a command is asked no more: no answer could do anything."""
+        asked = self.question is not None
+        if asked:
+            self.close_prompt()
+            self.ask(None)
+        closed = " The question is closed; nothing was sent." if asked else ""
+        self.notice = (plain(f"This console has lost control: {self.facts.offer}.{closed}"), "bad")
 
     def on_feed_lost(self, message: FeedLost) -> None:
         self.feed.taken()
@@ -346,7 +318,7 @@ class Shell(App[int], inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """Choose a line; a click never does anything else."""
         width, height = self._canvas.size
-        body = (width, height - FRAME_LINES)
+        body = (width, height - whole.FRAME_LINES)
         if self.question is None and not self.prompt and 3 <= event.screen_y < 3 + body[1]:
             mouse.aim(self.view, self.facts, body, int(event.screen_y) - 3)
             self.want_preview()

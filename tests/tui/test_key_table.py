@@ -133,7 +133,10 @@ DOES: dict[str, Callable[[Seen, Seen], bool]] = {
     "follow": lambda was, now: now.following != was.following or now == was,
     "filter": lambda was, now: bool(now.prompt) or "nothing to filter" in now.notice,
     "copy": _says("SQL sent", "no SQL"),
-    "report": lambda was, now: now.reports == was.reports + 1 and "run_7.md" in now.notice,
+    "report": lambda was, now: (
+        (now.reports == was.reports + 1 and "run_7.md" in now.notice)
+        or (was.view == "rollback" and ".sql" in now.notice)
+    ),
     "docs": _opens("docs"),
     "refresh": _says("reading everything"),
     "palette": lambda was, now: now.view == "palette" and now.prompt == "command: ",

@@ -175,6 +175,58 @@ async def test_readers_send_nothing(key: str) -> None:
     assert key == "ctrl+c" or "Dry run" in app.notice[0]
 
 
+@pytest.mark.parametrize("opened", ["s", "uenter", "Gc"])
+async def test_control_lost_closes_the_question_and_says_so(opened: str) -> None:
+    world = CannedWorld(current=a_run_state("done" if opened == "Gc" else "mid backfill"))
+    app = a_shell(world)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        for key in {"s": ["s"], "uenter": ["u", "enter"], "Gc": ["G", "c"]}[opened]:
+            await pilot.press(key)
+            await settled(pilot)
+        assert app.question is not None
+        world.can_control, world.offer = False, "dba-2@bastion has control since 23:41; T takes it over"
+        world.changed.set()
+        await settled(pilot, lambda: not app.facts.can_control)
+        assert app.question is None
+        assert not app.prompt
+        assert app.notice[0].startswith("This console has lost control: dba-2@bastion")
+        await pilot.press("y", "enter", "1")
+        await settled(pilot)
+    assert world.sent == []
+
+
+@pytest.mark.parametrize(("typed", "sends"), [("arbitrage", True), ("arbitrag", False)])
+async def test_a_start_past_a_step_with_no_way_back_is_typed(typed: str, sends: bool) -> None:
+    fresh = a_run_state("fresh")
+    walls = tuple(
+        replace(task, irreversible="rows are dropped") if task.id == "P2.1.1" else task for task in fresh.tasks
+    )
+    world = CannedWorld(current=replace(fresh, tasks=walls))
+    await after(world, "s", "1")
+    assert world.sent == [(Verb.START, {"until": "P1.1.1"})], "it ends before that step"
+    world.sent.clear()
+    await after(world, "s", "3", *typed, "enter")
+    assert world.sent == ([(Verb.START, {"until": "end"})] if sends else [])
+
+
+@pytest.mark.parametrize(
+    ("moment", "lease", "keys", "sent"),
+    [
+        ("rolling back", ..., ["ctrl+c"], [Verb.PAUSE]),
+        ("mid backfill", None, ["ctrl+c"], []),
+        ("mid backfill", ..., ["ctrl+c", "ctrl+c", "escape"], [Verb.PAUSE]),
+        ("mid backfill", ..., ["ctrl+c", "ctrl+c", "escape", "ctrl+c"], [Verb.PAUSE, Verb.PAUSE]),
+    ],
+)
+async def test_ctrl_c_pauses_first_and_asks_then(moment: str, lease: object, keys: list[str], sent: list[Verb]) -> None:
+    state = a_run_state(moment)
+    world = CannedWorld(current=state if lease is ... else replace(state, lease=None))
+    app = await after(world, *keys)
+    assert [verb for verb, _ in world.sent] == sent
+    assert app.return_value is None, "nothing but an answer leaves"
+
+
 @pytest.mark.parametrize(
     ("lease", "keys", "sent", "taken"),
     [

@@ -14,13 +14,14 @@ from console.tui.facts import can_resume, is_active, runner_frozen, runner_lost
 from console.tui.ports import Player
 
 SEEN_SECONDS = 2.0  # a change of speed shows in the journal within this time
+AGAIN_SECONDS = 30.0  # a second ctrl+c within this time means leaving; later it is a first one again
 ASKS_FOR_A_PERSON = ("gate", "purge")
 
 
 class Steering(Part):
     """Carries the run on, or a replay's clock where a past run is shown."""
 
-    _stopping = False
+    _stopped_at = float("-inf")  # when ctrl+c last asked for a pause
     _asked: tuple[str, dict[str, int], float] = ("", {}, 0.0)  # the last change of speed: task, settings, when
 
     def table(self) -> Table:
@@ -48,7 +49,7 @@ class Steering(Part):
         def send(until: str) -> None:
             self.send(f"start until {until}", Verb.START, until=until)
 
-        self._shell.ask(questions.start(self._shell.facts, task, send))
+        self._shell.ask(questions.start(self._shell.facts, task, send, self._shell.ask))
 
     def _play(self, press: Callable[[Player], None]) -> None:
         """Move a replay's clock."""
@@ -72,7 +73,9 @@ class Steering(Part):
         state = self._shell.facts.state
         if self.refused() or state is None:
             return
-        if runner_lost(state):
+        if self._shell.commands.waiting and can_resume(state):
+            self.say("The last command is still on its way; its answer comes here.")
+        elif runner_lost(state):
             self._replace_runner(state)
         elif can_resume(state):
             self.send("try again" if state.status is RunStatus.FAILED else "resume", Verb.RESUME)
@@ -128,8 +131,8 @@ class Steering(Part):
         task = state.current
         if task is None or task.status is not TaskStatus.BLOCKED:
             chosen = self.chosen()
-            task = chosen if chosen and chosen.irreversible and chosen.status is not TaskStatus.COMPLETED else task
-        if task is not None and task.irreversible:
+            task = chosen if chosen and chosen.kind == "purge" and chosen.status is not TaskStatus.COMPLETED else task
+        if task is not None and task.kind == "purge":
             final = task
             args = {"task": final.id, "typed": state.target.database}
             self._shell.ask(questions.final(state, final, lambda: self.send(final.title, Verb.PURGE, **args)))
@@ -178,9 +181,11 @@ class Steering(Part):
         state = shell.facts.state
         shell.close_prompt()
         shell.ask(None)
-        if state is not None and state.status is RunStatus.RUNNING and shell.facts.can_control and not self._stopping:
-            self._stopping = True
+        again = time.monotonic() - self._stopped_at < AGAIN_SECONDS
+        at_work = state is not None and state.status in (RunStatus.RUNNING, RunStatus.ROLLING_BACK)
+        if at_work and shell.facts.can_control and not again and state is not None and not runner_lost(state):
+            self._stopped_at = time.monotonic()
             self.send("pause after this batch (ctrl+c again asks whether to leave)", Verb.PAUSE)
         else:
-            self._stopping = False
+            self._stopped_at = float("-inf")
             self._ask_to_leave()
