@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,7 +23,7 @@ from console.errors import ConnectionFailed, FerryError, LeaseLost, PlanError
 from console.journal import admission, commands, events, lease, runs, steps
 from console.journal.connect import Conn, connect
 from console.journal.settle import READER_TIMEOUT
-from console.journal.state import RunStatus, TaskStatus
+from console.journal.state import Lease, RunStatus, TaskStatus
 from console.plan.load import load_plan
 from console.plan.model import Plan, Task
 from console.plan.order import until
@@ -244,12 +246,15 @@ def carry(
     while True:
         try:
             _refuse_other_plan(control_conn, plan, run_id)
+            before = lease.read(control_conn, run_id)
             fence = lease.acquire(control_conn, run_id, operator, takeover=takeover)
         except BaseException:
             control_conn.close()
             raise
-        takeover = False
         session = Session(plan, conninfo, run_id, fence, operator, Wishes(), patience_s)
+        if before is not None:
+            _say_whose_place(session, control_conn, before, takeover=takeover)
+        takeover = False
         control = Control(session, control_conn)
         watcher = Watcher(session)
         if threading.current_thread() is threading.main_thread():
@@ -279,6 +284,19 @@ def carry(
         if not more:
             control_conn.close()
             return status
+
+
+def _say_whose_place(session: Session, conn: Conn, before: Lease, *, takeover: bool) -> None:
+    """In the log: this runner is not the one that gave the run up by itself. Raises LeaseLost."""
+    how = "did not answer and was cut off" if takeover and before.held else "is gone"
+    with conn.transaction():
+        session.hold(conn)
+        events.append(
+            conn, session.run_id, "run",
+            f"process {os.getpid()} on {socket.gethostname()} carries the run on: the runner of {before.holder},"
+            f" process {before.pid} on {before.host}, {how}, last heard {before.age_s:.0f} s before",
+            actor="pgferry",
+        )  # fmt: skip
 
 
 def _refuse_other_plan(conn: Conn, plan: Plan, run_id: int) -> None:

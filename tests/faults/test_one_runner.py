@@ -197,6 +197,11 @@ def test_a_hung_runner_is_taken_over_only_when_asked(
         hung.wait()
     assert_no_runner_left(conn, run_id)
     assert "took this run over" in log_file(run_id).read_text()
+    said = [e.text for e in state_of(database, run_id).events if "carries the run on" in e.text]
+    assert [re.sub(r"\d+ s before", "so long before", text.split(": ")[1]) for text in said] == [
+        f"the runner of alice, process {hung.pid} on {socket.gethostname()}, did not answer and was cut off, last heard"
+        " so long before"
+    ]
     assert not [e.text for e in state_of(database, run_id).events if e.kind == "error"]
     assert_copied_once(conn, 3000)
     conn.close()
