@@ -428,6 +428,10 @@ def _dispatch(args: argparse.Namespace) -> int:
             from console.commands.manual import manual
 
             return manual(args.topic or "")
+        case "status":
+            from console.commands.status import status
+
+            return status(settings, args.format)
         case "new-down":
             from console.commands.read_sql import new_down
 
@@ -488,8 +492,6 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
             return replay(settings, args.what, _drawn(args))
         case "apply":
             return operate.apply(settings, args.until, args.format)
-        case "status":
-            return operate.status(settings, args.format)
         case "report":
             return operate.report(settings, args.format)
         case "speed":

@@ -215,18 +215,6 @@ def resume(settings: Settings, *, take_over: bool) -> int:
     return _with_world(settings, the_plan(settings), work, control=True)
 
 
-def status(settings: Settings, output: str) -> int:
-    """Print where the newest run stands."""
-    plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
-
-    def work(world: JournalWorld) -> int:
-        state = world.audited()
-        out(report_json(state) if output == "json" else status_text(state))
-        return 0
-
-    return _with_world(settings, plan, work, control=False)
-
-
 def report(settings: Settings, output: str) -> int:
     """Print the whole report of the newest run, or (jsonl) all of it as a recording that ``pgferry replay`` plays."""
     if output == "jsonl":

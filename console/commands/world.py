@@ -22,6 +22,7 @@ from console.commands.rollbacks import Reader, on_paper
 from console.commands.settings import Settings, state_folder
 from console.commands.shown import Shown
 from console.commands.spawn import log_file, start_runner
+from console.commands.status import no_run
 from console.engine.ledgers.standing import standing
 from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
@@ -138,7 +139,7 @@ class JournalWorld(Shown):
         environment = self._settings.environment
         if run_id is None:
             if self._plan is None:
-                raise PlanError("No run of pgferry is known in this database.", do="Start one: pgferry run --plan DIR.")
+                raise no_run()
             state = read.fresh_state(
                 conn, self._plan, environment=environment, operator=self._settings.operator,
                 before=standing(conn, self._plan).applied,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from console.demo.binaries import find_binaries
 from console.demo.server import EmbeddedServer
-from tests.benchmarks import backfill, preview, traffic, triggers, validation, whole_run
+from tests.benchmarks import backfill, console, preview, traffic, triggers, validation, whole_run
 from tests.benchmarks.ground import SETTINGS, lay, say, server
 from tests.benchmarks.lines import Line, printed
 
@@ -24,7 +24,7 @@ ON_GROUND = {
     "writer": triggers.measure,
     "validation": validation.measure,
 }
-ALL = (*ON_GROUND, "stalls", "preview")
+ALL = (*ON_GROUND, "stalls", "preview", "console")
 
 
 def _words(argv: list[str]) -> argparse.Namespace:
@@ -57,6 +57,8 @@ def run(running: EmbeddedServer, rows: int, only: list[str], repeats: int) -> It
         yield whole_run.measure(running, rows, repeats)
     if "preview" in only:
         yield list(preview.measure(running, repeats))
+    if "console" in only:
+        yield list(console.measure(running, repeats))
 
 
 def main(argv: list[str]) -> int:

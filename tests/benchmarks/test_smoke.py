@@ -10,7 +10,7 @@ import pytest
 
 from console.demo.server import EmbeddedServer
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import backfill, preview, traffic, triggers, validation, whole_run
+from tests.benchmarks import backfill, console, preview, traffic, triggers, validation, whole_run
 from tests.benchmarks.ground import Ground, lay
 from tests.benchmarks.lines import Line, line, printed, ratio
 from tests.benchmarks.policies import P90, Efficiency, Fixed
@@ -135,3 +135,11 @@ def test_the_command_writes_what_it_prints(
 def test_the_preview_of_a_long_plan_is_measured(server: EmbeddedServer) -> None:
     found = positive(list(preview.measure(server, 1, files=3, tables=20)))
     assert set(found) == {preview.LOAD, preview.FIRST, preview.ALL, preview.DATABASE}
+
+
+def test_the_console_is_measured(server: EmbeddedServer) -> None:
+    found = {one.name: one for one in console.measure(server, 1, seconds=0.3, pause=0.2)}
+    assert set(found) == {*console.WORDS, console.FIRST, console.LOCAL, console.FAR, "bytes, 80x24", "bytes, 120x40"}
+    assert all(one.finite for one in found.values())
+    assert found[console.LOCAL].figures["ms"] > 0
+    assert found["bytes, 80x24"].figures["first B"] > 1_000

@@ -123,6 +123,12 @@ def test_a_run_from_end_to_end(database: str, tmp_path: Path, capsys: pytest.Cap
     assert "loses: nothing" in out
     assert "public.things" in objects(database), "only shown"
 
+    without = json.loads(said(capsys, "status", "--dsn", database, "--format", "json")[1])  # by a shorter way, the same
+    with_plan = json.loads(said(capsys, "status", *on, "--format", "json")[1])
+    assert without.keys() == with_plan.keys()
+    assert {name for name in with_plan if without[name] != with_plan[name]} <= {"server_now"}
+    assert with_plan["audit"]["intact"]
+
     code, out, err = ferry("rollback", *on, "--to", "start", "--format", "json")
     assert code == 0, err
     assert json.loads(out)["status"] == "rolled back"

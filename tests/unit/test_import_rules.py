@@ -25,11 +25,11 @@ print(json.dumps([name for name in heavy if name in sys.modules]))
 """
 
 
-def loaded(work: str, tmp_path: Path) -> set[str]:
+def loaded(work: str, tmp_path: Path, heavy: tuple[str, ...] = HEAVY) -> set[str]:
     """Which of the heavy packages a fresh interpreter holds after ``work``."""
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, work, json.dumps(HEAVY)],
+        [sys.executable, "-c", PROBE, work, json.dumps(heavy)],
         capture_output=True, text=True, check=False, cwd=tmp_path, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -73,6 +73,13 @@ def test_commands_on_a_run_load_no_screen(command: list[str], tmp_path: Path) ->
     found = loaded(work, tmp_path)
     assert "psycopg" in found  # it really came as far as the server
     assert "textual" not in found
+
+
+def test_status_loads_what_it_prints_and_no_more(tmp_path: Path) -> None:
+    """It is asked in loops and by monitors: no engine, no grammar, nothing that draws."""
+    words = ["status", "--dsn", f"host={tmp_path} connect_timeout=2"]
+    dear = ("rich", "sqlglot", "postgast", "google.protobuf", "console.engine", "console.sql", "console.commands.world")
+    assert loaded(f"from console.cli import main; assert main({words!r}) == 3", tmp_path, dear) == set()
 
 
 def test_the_manual_loads_neither_screen_nor_driver(tmp_path: Path) -> None:
