@@ -9,7 +9,7 @@ from console.commands import migrations
 from console.commands.plan_record import Record
 from console.commands.previews import Previews
 from console.engine import rollback
-from console.engine.rollback_times import CATALOGUE_S, Expected
+from console.engine.rollback_times import CATALOGUE_S, Expected, of_its_kind
 from console.headless.words import strength
 from console.journal import runs
 from console.journal.connect import Conn
@@ -75,10 +75,11 @@ def read(conn: Conn, plan: Plan, run_id: int | None, to: str, reader: Reader) ->
 
 
 def on_paper(plan: Plan, to: str, reader: Reader) -> RollbackPreview:
-    """What undoing would run, task by task, where there is no database. Raises UsageError for an unknown target."""
+    """What undoing would run once every task is done, task by task, where there is no run to look at. Raises UsageError for an unknown target."""
     steps = []
-    for task in rollback_order(plan, to):
-        expected = reader.expected(task) if task.down else None
+    final = [task for task in rollback_order(plan, to) if task.irreversible]
+    for task in (task for task in rollback_order(plan, to) if not task.irreversible):
+        expected = reader.expected(task) if task.down else of_its_kind(task)
         steps.append(
             reader.with_locks(
                 RollbackStep(
@@ -86,18 +87,17 @@ def on_paper(plan: Plan, to: str, reader: Reader) -> RollbackPreview:
                     rollback.words(plan, task),
                     rollback.statements(plan, task),
                     expected.seconds if expected else None,
-                    expected.basis if expected else "no database: rows and rates are not known",
+                    expected.basis if expected else "its text does not tell, and there is no database to ask",
                 )
             )
         )
-    final = [task for task in rollback_order(plan, to) if task.irreversible]
     return RollbackPreview(
         to=to,
         steps=tuple(steps),
         loses=(),
         keeps=(),
         facts=(
-            "no database: what would be lost is not known",
+            "as if every task were done, and no application had written anything",
             *(f"once {task.id} {task.title} is done there is no way back beyond it" for task in final),
         ),
         impossible="",

@@ -222,7 +222,10 @@ class JournalWorld(Shown):
             raise PlanError(
                 "The plan's files are not here: only the journal is known.", do="Name them with --plan DIR."
             )
-        return self._looker.look(self._plan, to, self._use(self._find_run))
+        run_id = self._use(self._find_run)
+        if run_id is None and self._reviewing:
+            return on_paper(self._plan, to, Reader(self._plan, None, state_folder()))
+        return self._looker.look(self._plan, to, run_id)
 
     def forget_rollback(self) -> None:
         """Nobody waits for the preview of a rollback any more; returns at once."""

@@ -38,6 +38,8 @@ def sync_on(session: Session, task: Task) -> None:
 
         def barrier(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
             facts = mapping_facts(conn, mapping, session.plan.archive_schema)
+            if Direction.REVERSE in task.direction.ways:  # as writers of the old table lock: it, then the new one
+                conn.execute(way_back.lock(old, "SHARE ROW EXCLUSIVE"))
             for way in task.direction.ways:
                 if not synced(conn, mapping, way, old):
                     for statement in sync.triggers(mapping, way, old, facts):
@@ -101,6 +103,8 @@ def sync_off(session: Session, task: Task, *, accept: bool) -> None:
         old = session.old_table(mapping)
 
         def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
+            if Direction.REVERSE in task.direction.ways:  # as writers of the old table lock: it, then the new one
+                conn.execute(way_back.lock(old, "ACCESS EXCLUSIVE"))
             for statement in sync.drop_triggers(mapping, task.direction, old):
                 conn.execute(statement)
             if Direction.FORWARD in task.direction.ways:

@@ -12,6 +12,11 @@ from console.plan.model import Direction, Kind, Mapping, Plan, Task
 
 ASSUMED_ROWS = 100_000  # rows compared a second where nothing was seen yet; one core of the embedded server does more
 CATALOGUE_S = 0.1  # a statement that only changes the catalogue, its locks at once
+EMPTY_S = 0.3  # what comes with comparing: triggers, what was refused carried again, locks, TRUNCATE
+CONNECTIONS = 2  # of a comparison that is no task of the plan
+
+
+_IDLE = (Kind.CHECK, Kind.DRAIN, Kind.GATE, Kind.PURGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ def expected(
     forward = _forward(conn, run_id)
     found: dict[str, Expected] = {}
     for task in tasks:
-        if empties(task):
+        if task.kind in _IDLE:
+            found[task.id] = of_its_kind(task)
+        elif empties(task):
             found[task.id] = _comparing(conn, plan, run_id, task)
         elif task.id in seen:
             seconds, clock = seen[task.id]
@@ -54,11 +61,14 @@ def expected(
             took = Expected(forward[task.id], "as long as its way forward took") if task.id in forward else None
             found[task.id] = read or took or Expected(None, "it never ran, and its text does not tell")
         else:
-            found[task.id] = _of_its_kind(task)
+            found[task.id] = of_its_kind(task)
     return found
 
 
-def _of_its_kind(task: Task) -> Expected:
+def of_its_kind(task: Task) -> Expected:
+    """What is known of the way back of a task without any database, run or file."""
+    if empties(task):
+        return Expected(None, "it depends on how many rows there are")
     match task.kind:
         case Kind.SYNC:
             words = (
@@ -99,16 +109,16 @@ def _forward(conn: Conn, run_id: int) -> dict[str, float]:
 
 def _comparing(conn: Conn, plan: Plan, run_id: int, task: Task) -> Expected:
     """Before the new side is emptied every row is compared: rows of the old side at the rate that was seen."""
-    seconds = PARTING_QUIET_S if Direction.REVERSE in task.direction.ways and task.kind is Kind.SYNC else CATALOGUE_S
+    seconds = PARTING_QUIET_S if Direction.REVERSE in task.direction.ways and task.kind is Kind.SYNC else EMPTY_S
     words = []
     for mapping in (plan.mapping(id_) for id_ in task.mappings):
-        rows, rate = rows_of_old(conn, plan.archive_schema, mapping), _rate(conn, run_id, mapping)
+        rows, rate = rows_of_old(conn, plan.archive_schema, mapping), _rate(conn, plan, run_id, mapping)
         seconds += rows / rate.rows_per_second
         words.append(f"about {rows:,} rows of {mapping.old} to compare at {rate.rows_per_second:,.0f}/s, {rate.words}")
     return Expected(seconds, "; ".join(words))
 
 
-def _rate(conn: Conn, run_id: int, mapping: Mapping) -> _Rate:
+def _rate(conn: Conn, plan: Plan, run_id: int, mapping: Mapping) -> _Rate:
     """Rows a second that one connection compares: of the last way back, else the last comparison, else the copy."""
     back = conn.execute(
         "SELECT (data->>'compared')::float / ((data->>'ms')::float / 1000) FROM pgferry.event"
@@ -119,12 +129,13 @@ def _rate(conn: Conn, run_id: int, mapping: Mapping) -> _Rate:
     if back:
         return _Rate(back[0], "as on the last way back")
     compared = conn.execute(
-        "SELECT replace(substring(words FROM '^([0-9,]+) old'), ',', '')::float / (ms / 1000)"
+        "SELECT replace(substring(words FROM '^([0-9,]+) old'), ',', '')::float / (ms / 1000), origin"
         " FROM pgferry.comparison WHERE mapping = %s AND ms > 0 ORDER BY id DESC LIMIT 1",
         (mapping.id,),
     ).fetchone()
     if compared and compared[0]:
-        return _Rate(compared[0], "as in the last comparison")
+        at_once = {task.id: task.connections for task in plan.tasks}.get(compared[1], CONNECTIONS)
+        return _Rate(compared[0] / at_once, "as a connection did in the last comparison")
     copied = conn.execute(
         "SELECT sum(rows_read)::float / (sum(ms) / 1000) FROM pgferry.chunk WHERE mapping = %s AND ms > 0"
         " HAVING sum(rows_read) > 0",

@@ -24,6 +24,8 @@ def rollback_text(preview: RollbackPreview, *, statements: bool = True) -> str:
 
 
 def _step(step: RollbackStep, number: int) -> str:
+    if not step.statements and not step.seconds and step.seconds is not None:
+        return f"{number:3}  {step.task_id}  {step.text}"
     basis = f" ({step.basis})" if step.basis else ""
     return f"{number:3}  {step.task_id}  {step.text}: {_time(step.seconds)}{basis}"
 

@@ -80,7 +80,7 @@ def test_each_step_says_how_long_it_takes_and_from_what(database: str) -> None:
     conn, run_id = _forward(database, PLAN, "new")
     by_task = {step.task_id: step for step in _preview(database, PLAN, run_id).steps}
     assert "100 rows of sales to compare" in by_task["copy"].basis
-    assert "as in the last comparison" in by_task["copy"].basis
+    assert "as a connection did in the last comparison" in by_task["copy"].basis
     assert all(step.seconds is not None for step in by_task.values())
     assert "nobody has written to the new side" in by_task["reverse"].basis
     assert order(database, PLAN, run_id, Verb.ROLLBACK, to="reverse")[0] is RunStatus.WAITING
@@ -168,9 +168,20 @@ def test_beyond_a_purge_no_point_can_be_reached(database: str) -> None:
     conn.close()
 
 
-def test_the_old_table_is_locked_before_the_new_one(database: str) -> None:
+@pytest.mark.parametrize(
+    ("stands", "verb", "args", "ends"),
+    [
+        ("copy", Verb.ROLLBACK, {"to": "start"}, RunStatus.ROLLED_BACK),
+        ("compare", Verb.START, {"until": "reverse"}, RunStatus.WAITING),
+        ("reverse", Verb.ROLLBACK, {"to": "reverse"}, RunStatus.WAITING),
+    ],
+    ids=["emptying", "reverse sync on", "reverse sync off"],
+)
+def test_the_old_table_is_locked_before_the_new_one(
+    database: str, stands: str, verb: Verb, args: dict[str, str], ends: RunStatus
+) -> None:
     """A writer of the old table holds it and then waits for the new one: the other order would only ever time out."""
-    conn, run_id = _forward(database, PLAN, "copy")
+    conn, run_id = _forward(database, PLAN, stands)
     waits = (
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sales'::regclass"
         " AND mode IN ('AccessExclusiveLock', 'ShareRowExclusiveLock')"
@@ -182,14 +193,16 @@ def test_the_old_table_is_locked_before_the_new_one(database: str) -> None:
     )
     with connect(database, autocommit=False) as writer:
         writer.execute("LOCK TABLE sales IN ROW EXCLUSIVE MODE")
-        send(database, run_id, Verb.ROLLBACK, to="start")
+        send(database, run_id, verb, **args)
         with runner_thread(database, PLAN, run_id) as running:
+            held = 0
             for _ in range(3):
                 until(lambda: one(conn, waits), "the runner to wait for the old table")
-                assert one(conn, both) == 0
+                held += one(conn, both)
             writer.execute("UPDATE sales SET amount = 5 WHERE note = 'row 1'")
             writer.commit()
-            assert running.result(timeout=60) is RunStatus.ROLLED_BACK
+            assert running.result(timeout=60) is ends
+    assert held == 0, "the new table was held while the old one was waited for"
     conn.close()
 
 

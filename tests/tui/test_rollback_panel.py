@@ -68,6 +68,15 @@ async def test_left_and_right_choose_points_and_lines_move_through_what_happens(
         assert app.rollback.point(app.facts) == point
 
 
+async def test_a_reviewer_reads_every_way_back_of_a_plan_that_nobody_began() -> None:
+    fresh = CannedWorld(current=a_run_state("fresh"), can_control=False)
+    app = await after(fresh, "u", "home", dry_run=True)
+    assert [point.id for point in app.rollback.points(app.facts)][1:3] == ["P1.1.2", "P1.1.3"]
+    assert "Dry run: this is what it would do" in text_of(app)
+    fresh_run = await after(CannedWorld(current=a_run_state("fresh")), "u")
+    assert fresh_run.rollback.points(fresh_run.facts) == []
+
+
 async def test_after_a_purge_there_is_no_point_and_enter_says_so() -> None:
     world = CannedWorld(current=a_run_state("purged"))
     app = await after(world, "u", "enter")

@@ -71,7 +71,8 @@ def _row(task: TaskState, sign: str, facts: Facts, took: str, width: int) -> Tex
     glyphs = facts.glyphs
     shown = {"ok": glyphs.done, ">>": glyphs.running, "..": glyphs.pending}[sign]
     style = {"ok": "ok", ">>": "run", "..": "dim"}[sign]
-    words = {"ok": "taken back", ">>": "at work", "..": ""}[sign]
+    at_work = "stopped here" if facts.state and runner_lost(facts.state) else "at work"
+    words = {"ok": "taken back", ">>": at_work, "..": ""}[sign]
     left = line(" ", (shown, style), " ", cell(task.id, 9, "accent" if sign != ".." else "dim"), " ", task.title)
     return ends(left, line((words, style), (f" {took}" if took else "", "dim"), " "), width)
 
@@ -94,8 +95,8 @@ def _how_to_stop(facts: Facts, done: list[TaskState], left: list[TaskState], wid
     state = facts.state
     assert state is not None
     if runner_lost(state):
-        do = "space starts one, which goes on where it stopped." if facts.can_control else "An operator can start one."
-        return [line(" ", ("No runner is at work: ", "bad"), "what was taken back stays so. ", do)]
+        do = "space starts another (asks)." if facts.can_control else "An operator can start another."
+        return [line(" ", ("No runner is at work; what was taken back stays so. ", "bad"), do)]
     if state.status is RunStatus.PAUSING:
         return [line(" ", ("Pausing: ", "warn"), "it stops after the batch or statement that runs now.")]
     if not facts.can_control:

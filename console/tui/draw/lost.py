@@ -8,6 +8,7 @@ from datetime import timedelta
 from console.journal.state import RunState
 from console.text import plain, shorten
 from console.tui.draw import numbers
+from console.tui.draw.going_back import course, is_going
 from console.tui.facts import runner_frozen
 
 SQL_SHOWN = 50
@@ -42,6 +43,10 @@ def lost_words(state: RunState) -> Lost:
 
 
 def _in_flight(state: RunState) -> tuple[str, str]:
+    if is_going(state):
+        left = course(state)[1]
+        doing = f"It was taking back {left[0].id}." if left else "Everything was taken back."
+        return doing, "What it had not committed is rolled back; what was taken back stays so."
     current = state.current
     if current is None:
         return "It was between two tasks.", "Nothing is lost."

@@ -203,7 +203,9 @@ def everything(
 def _enter(preview: RollbackPreview, facts: Facts) -> Text:
     if preview.impossible:
         return line(" ", ("Choose a later point: left and right move.", "dim"))
-    if facts.replay or facts.dry_run or not facts.can_control:
+    if facts.dry_run:
+        return line(" ", ("Dry run: this is what it would do; nothing can be rolled back from here.", "dim"))
+    if facts.replay or not facts.can_control:
         return line(
             " ", ("This console only reads: it cannot roll back.", "dim"), f" {facts.offer}" if facts.offer else ""
         )

@@ -27,9 +27,14 @@ class Point:
     wall: TaskState | None = None
 
 
-def points(state: RunState | None) -> list[Point]:
-    """The start, and just before each task that was begun, in the plan's order."""
+def points(state: RunState | None, *, reviewing: bool = False) -> list[Point]:
+    """The start, and just before each task that was begun, in the plan's order.
+
+    ``reviewing``: of a plan that nobody began, all tasks, to read what each way back would run.
+    """
     begun = [task for task in (state.tasks if state else ()) if task.status in REACHED and task.started_at]
+    if reviewing and not begun and state is not None:
+        begun = list(state.tasks)
     walls = [place for place, task in enumerate(begun) if task.irreversible and task.status is TaskStatus.COMPLETED]
     last = walls[-1] if walls else -1
     return [

@@ -29,7 +29,7 @@ class RollbackView(View):
 
     def points(self, facts: Facts) -> list[Point]:
         """Where one can go back to, and where no longer."""
-        return rollback_points.points(facts.state)
+        return rollback_points.points(facts.state, reviewing=facts.dry_run)
 
     def count(self, facts: Facts) -> int:
         return len(self.points(facts))
