@@ -134,6 +134,7 @@ def _screen_words(add: Add) -> None:
 
     attach = add("attach", "open the console on a run that goes on already")
     attach.add_argument("run", type=int, nargs="?", help="the run's number (default: the newest)")
+    attach.add_argument("--demo", action="store_true", help="the demo that runs in another terminal")
     attach.add_argument("--control", action="store_true", help="also send commands; needs --plan")
     _on_detach(attach)
     attach.add_argument(
@@ -475,6 +476,10 @@ def _operate(settings: Settings, args: argparse.Namespace) -> int:
                 on_detach=args.on_detach, drawn=_drawn(args),
             )  # fmt: skip
         case "attach":
+            if args.demo:
+                from console.commands.demo_place import at_demo
+
+                settings = at_demo(settings)
             return operate.attach_screen(
                 settings, args.run, control=args.control, on_detach=args.on_detach, drawn=_drawn(args),
                 plain=args.plain,

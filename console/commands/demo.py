@@ -12,6 +12,7 @@ from pathlib import Path
 
 from console.commands import operate
 from console.commands.console_world import ConsoleWorld
+from console.commands.demo_place import noted
 from console.commands.settings import Drawn, Settings
 from console.commands.world import JournalWorld, finished
 from console.demo.server import DEMO_SETTINGS, EmbeddedServer, find_binaries
@@ -64,12 +65,13 @@ def demo(settings: Settings, wanted: DemoSettings) -> int:
             say(f"{wanted.rows:,} tickers and {wanted.rows // 5:,} trades in {time.monotonic() - start:.1f} s")
         with connect(conninfo) as conn:
             schema.install(conn)
-        say(f'from another terminal: pgferry attach --dsn "{conninfo}"')
+        say(f'from another terminal: pgferry attach --demo, or psql "{conninfo}"')
         here = replace(settings, dsn=conninfo, environment="DEMO", plan_dir=plan.root)
-        if wanted.rate <= 0:
-            return _operate(here, wanted, plan, None, binaries.program("pg_dump"))
-        with Traffic(plan, conninfo, rate=wanted.rate) as traffic:
-            return _operate(here, wanted, plan, traffic, binaries.program("pg_dump"))
+        with noted(conninfo):
+            if wanted.rate <= 0:
+                return _operate(here, wanted, plan, None, binaries.program("pg_dump"))
+            with Traffic(plan, conninfo, rate=wanted.rate) as traffic:
+                return _operate(here, wanted, plan, traffic, binaries.program("pg_dump"))
 
 
 def _leave(number: int, _: object) -> None:
