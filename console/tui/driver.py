@@ -61,6 +61,10 @@ class LineDriver(LinuxDriver):
         if not self._away:
             self._painter.show(self._latest, marks=marks)
 
+    def flows(self) -> bool:
+        """Whether the operator can see what is shown: the terminal takes it, and is not somebody else's now."""
+        return not self._away and self._painter.flows()
+
     def repaint(self) -> None:
         """Send everything again."""
         self._painter.forget()

@@ -6,11 +6,13 @@ import os
 import select
 import termios
 import threading
+import time
 from collections.abc import Callable
 
 from console.tui.pen import Pen
 from console.tui.picture import Picture, blank, moved, shifted
 
+STUCK_S = 2.0
 PIECE = 1024  # characters composed before a newer picture is looked for
 SYNC_ON, SYNC_OFF = "\x1b[?2026h", "\x1b[?2026l"
 SYNC_ROWS = 3  # fewer changed lines need no marks against tearing
@@ -34,6 +36,7 @@ class Painter:
         self._open = False  # a half-drawn screen is held back
         self._pen = Pen()
         self._idle = True
+        self._sending: float | None = None  # since when, where something is
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
@@ -150,9 +153,17 @@ class Painter:
             self._shown = (*self._shown[:y], wanted[y], *self._shown[y + 1 :])
         return text
 
+    def flows(self) -> bool:
+        """Whether the terminal takes what it is sent; False where it has taken nothing for ``STUCK_S`` seconds."""
+        since = self._sending
+        return since is None or time.monotonic() - since < STUCK_S
+
     def _send(self, data: bytes) -> None:
         while data:
+            self._sending = time.monotonic()
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # somebody left the terminal that way
-                select.select([], [self._fd], [], 1.0)
+                select.select([], [self._fd], [], STUCK_S)
+            finally:
+                self._sending = None

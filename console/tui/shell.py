@@ -129,6 +129,11 @@ class Shell(App[int], inherit_bindings=False):
         except Exception as error:
             self._handle_exception(error)
 
+    def _say_drawn(self) -> None:
+        """Tell the world that an operator sees the run; not where the terminal takes nothing."""
+        if not isinstance(self._driver, LineDriver) or self._driver.flows():
+            self.world.drawn()
+
     def repaint(self) -> None:
         """Send the whole screen again, for instance after another program wrote over it."""
         if isinstance(self._driver, LineDriver):
@@ -199,7 +204,7 @@ class Shell(App[int], inherit_bindings=False):
             self.facts, state=message.state, stale="", plan=self.world.plan, replay=replaying, offer=self.world.offer,
             can_control=self.world.can_control and not self.facts.dry_run, on_detach=self.world.on_detach,
         )  # fmt: skip
-        self.world.drawn()
+        self._say_drawn()
         if had and not self.facts.can_control:
             self._control_lost()
         for view in self.views.values():
@@ -221,7 +226,7 @@ class Shell(App[int], inherit_bindings=False):
     def on_feed_lost(self, message: FeedLost) -> None:
         self.feed.taken()
         self.facts = replace(self.facts, stale=message.text)
-        self.world.drawn()
+        self._say_drawn()
         self.redraw()
 
     def on_answered(self, message: Answered) -> None:

@@ -12,15 +12,21 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class Relay:
-    """Carries bytes both ways between a TCP port of its own and the server's socket, until ``cut``."""
+    """Carries bytes both ways between a TCP port of its own and the server's socket, until ``cut``.
 
-    def __init__(self, conninfo: str) -> None:
+    ``port`` is one that an earlier relay had, 0 any.
+    """
+
+    def __init__(self, conninfo: str, port: int = 0) -> None:
         parts = conninfo_to_dict(conninfo)
         self._server = str(Path(str(parts["host"])) / f".s.PGSQL.{parts['port']}")
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.conninfo = make_conninfo(conninfo, host="127.0.0.1", port=self._listener.getsockname()[1])
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
+        self.conninfo = make_conninfo(conninfo, host="127.0.0.1", port=self.port)
         self._sockets: list[socket.socket] = [self._listener]
         self._dead = threading.Event()
+        self._flows = threading.Event()
+        self._flows.set()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -29,9 +35,18 @@ class Relay:
         """From now on nothing passes, and nobody is told."""
         self._dead.set()
 
+    def hold(self) -> None:
+        """Nothing passes until ``let_go``; nothing is lost either."""
+        self._flows.clear()
+
+    def let_go(self) -> None:
+        """What waited passes, and all else again."""
+        self._flows.set()
+
     def close(self) -> None:
         """Close every end; whoever waits at one gets an error."""
         self._closed.set()
+        self._flows.set()
         for one in self._sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -53,6 +68,7 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 data = source.recv(65536)
+                self._flows.wait()
                 if self._dead.is_set():
                     return
                 if not data:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from console.errors import ConnectionFailed
 from console.journal.state import Event, Latency, Progress, RunState, Session
@@ -12,7 +14,7 @@ from console.tui.ports import World
 from tests.canned import a_run_state
 from tests.tui.world import CannedWorld
 
-__all__ = ["BusyWorld", "CannedWorld", "GoneWorld", "SilentWorld", "replayed"]
+__all__ = ["BusyWorld", "CannedWorld", "GoneWorld", "SilentWorld", "WatchedWorld", "replayed"]
 EVENTS = 3  # new lines of the log each second
 SILENT_S = 3.0
 WAITS = ("active, Lock: relation", "idle in transaction", "active, IO: DataFileRead")
@@ -59,6 +61,15 @@ class BusyWorld(CannedWorld):
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.05))
+
+
+class WatchedWorld(BusyWorld):
+    """Keeps how often the screen said that somebody sees it: a byte for each in a file."""
+
+    def drawn(self) -> None:
+        """One more."""
+        with Path(os.environ["SEEN"]).open("ab") as kept:
+            kept.write(b".")
 
 
 class GoneWorld(BusyWorld):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,28 @@ def test_a_stalled_terminal_stalls_nothing_else(seconds: float) -> None:
         session.shows("following", "task     dba@bastion")
         session.until(lambda: clock(session) > "23:41:04", "the clock of now")
         assert session.total - stalled < 60_000, "only what the kernel held, and the newest"
+
+
+def test_while_the_terminal_takes_nothing_nobody_is_said_to_see_it(tmp_path: Path) -> None:
+    """The runner counts on it where the operator chose that it pauses when the console goes."""
+    seen = tmp_path / "seen"
+    with console("WatchedWorld", env={"SEEN": str(seen)}) as session:
+        session.shows("help")
+        session.until(lambda: seen.stat().st_size > 3, "a screen that is seen")
+        session.stall()
+        for key in "23456" * 20:
+            session.press(key)
+            time.sleep(0.03)
+        session.until(lambda: _stands(seen), "nobody to see it")
+        session.go_on()
+        before = seen.stat().st_size
+        session.until(lambda: seen.stat().st_size > before + 3, "a screen that is seen again")
+
+
+def _stands(path: Path) -> bool:
+    before = path.stat().st_size
+    time.sleep(0.7)
+    return path.stat().st_size == before
 
 
 def test_a_stalled_console_can_be_ended_by_a_hangup_signal() -> None:
