@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from textual.pilot import Pilot
 
 from console.commands import pulse
 from console.commands.console_world import ConsoleWorld
@@ -23,6 +25,8 @@ from console.journal.connect import Conn, connect
 from console.journal.state import OnDetach, RunStatus, Verb
 from console.plan.load import load_plan
 from console.plan.model import Plan
+from console.tui.shell import Shell
+from console.tui.terminal import Terminal
 from tests.engine.tiny import ferry, tiny_plan, wait_until
 
 
@@ -205,6 +209,61 @@ def test_two_consoles_and_an_open_question(database: str, plan: Plan, conn: Conn
     assert holder is not None
     assert holder.name.startswith("dba-2@"), "who leaves without control changes nothing"
     closed(second)
+
+
+def test_a_journal_from_before_the_choice_is_read_as_it_is_and_completed_by_who_takes_control(
+    database: str, plan: Plan, conn: Conn
+) -> None:
+    first = a_console(database, plan, "dba-1")
+    conn.execute("ALTER TABLE pgferry.control DROP COLUMN on_detach")
+    holder, presence = control.holder(conn, 1), control.presence(conn, 1)
+    assert holder is not None
+    assert presence is not None
+    assert (holder.on_detach, presence.on_detach) == (OnDetach.GO_ON, OnDetach.GO_ON)
+    second = ConsoleWorld(Settings(database, plan.root, "", "dba-2", "DEV"), plan, on_detach=OnDetach.PAUSE)
+    second.state()
+    second.take_control()
+    assert second.on_detach is OnDetach.PAUSE
+    closed(first, second)
+
+
+async def _until(pilot: Pilot[int], true: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        await pilot.pause(0.05)
+
+
+async def test_the_real_console_on_production(database: str, plan: Plan, conn: Conn) -> None:
+    """From reading to control, a start, and control lost while a question is open: the journal has one command more."""
+
+    def sent() -> list[tuple[object, ...]]:
+        return conn.execute("SELECT verb, actor FROM pgferry.command WHERE id > 1 ORDER BY id").fetchall()
+
+    world = ConsoleWorld(Settings(database, plan.root, "", "dba-1", "PROD"), plan)
+    shell = Shell(world, Terminal(theme="textual-dark", ascii_only=False, per_second=10.0), dry_run=False)
+    async with shell.run_test(size=(80, 24)) as pilot:
+        await _until(pilot, lambda: shell.facts.state)
+        assert shell.lines(80, 24)[0].plain.startswith(" PROD ")
+        await pilot.press("s", "1", "space", "T", "escape", "s", "c", "u", "enter", "enter", "escape")
+        assert shell.notice[0] or not shell.question
+        assert sent() == []
+        assert control.holder(conn, 1) is None
+        await pilot.press("T", "y")
+        await _until(pilot, lambda: shell.facts.can_control)
+        await pilot.press("escape", "1", "j", "s", "1")
+        await _until(pilot, lambda: sent() == [("start", "dba-1")])
+        await _until(pilot, lambda: shell.facts.state and shell.facts.state.status is RunStatus.WAITING)
+        await _until(pilot, lambda: not shell.commands.waiting)
+        await pilot.press("s")
+        assert shell.question is not None
+        other = a_console(database, plan, "dba-2")
+        other.take_control()
+        await pilot.press("3")  # at once, or after the question was closed: it makes no difference
+        await _until(pilot, lambda: not shell.facts.can_control and not shell.commands.waiting)
+        assert sent() == [("start", "dba-1")]
+        assert "dba-2@" in shell.notice[0] + shell.facts.offer
+    closed(world, other)
 
 
 def test_many_consoles_show_the_same_and_one_commands(database: str, plan: Plan) -> None:
