@@ -62,7 +62,7 @@ class ConsoleWorld(JournalWorld):
         other = self._holder
         if other is None or not other.alive:
             return self._cannot or ("reading; T takes control" if self._may else "reading")
-        detach = ", the run pauses when it goes" if other.on_detach is OnDetach.PAUSE else ""
+        detach = " (its leaving pauses)" if other.on_detach is OnDetach.PAUSE else ""
         whose = f"{other.name} has control since {other.since}{detach}"
         return f"{whose}; T takes it over" if self._may else whose
 

@@ -56,5 +56,7 @@ def _notice_line(shell: Shell, width: int) -> Text:
     label = shell.view.label(facts)
     if facts.dry_run and not label:
         label = "dry run: nothing can be written"
-    label = label or facts.offer
+    if facts.offer and not shell.view.words:  # who has control is worth more than which lines are in sight
+        both = f"{label}, {facts.offer}" if label else facts.offer
+        label = both if len(both) + 6 < width else facts.offer
     return frame.notice_line(facts.glyphs, width, notice, label)

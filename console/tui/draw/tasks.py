@@ -252,8 +252,10 @@ def first_words(facts: Facts) -> Sequence[str]:
             "There, w shows the way back. For the review: pgferry plan prints all of it.",
         )
     if not facts.can_control:
+        take = ("T takes control, to start it from here; it asks first.",) if "T takes" in facts.offer else ()
         return (
             "This run has not started, and this console only reads.",
+            *take,
             "enter reads a task: its statements, locks, way back.  d the plan's pages.",
         )
     return (
