@@ -6,7 +6,7 @@ The clock stands at ``NOW``. ``a_run_state("mid backfill", until="end")`` is tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ from console.journal.state import (
     TaskStatus,
     Traffic,
 )
+from console.plan.model import BackfillSettings
 from tests.canned_plan import PLAN_SHA256, a_plan, a_statement, a_task_preview, previews
 
 __all__ = [
@@ -423,6 +424,41 @@ def _rolling_back(status: RunStatus = RunStatus.ROLLING_BACK, error: str = "", n
     )
 
 
+def _busy() -> RunState:
+    """Many copies, every signal and setting, refusals of many kinds, long names, a long log."""
+    signals = (
+        Signal("replica lag", "1.4 s", "1.0 s", "throttling", 4_141.5, holds=True),
+        Signal("slot replica_of_the_reports", "3.9 GB", "4.0 GB", "slowing", 312.0),
+        Signal("archiver", "not visible", "", "unknown", 0.0),
+        Signal("WAL rate", "11.7 MB/s", "none", "ok", 0.0),
+        Signal("waiting sessions", "1", "3", "ok", 2.0),
+        Signal("oldest transaction", "312 s", "600 s", "ok", 0.0),
+        Signal("active sessions", "117", "none", "ok", 0.0),
+        Signal("vacuum", "none", "none", "ok", 0.0),
+        Signal("disk space", "77.2 GB free (31 %)", "5 % free", "ok", 0.0),
+        Signal("probe", "4.1 ms", "20 ms", "ok", 0.0),
+    )
+    settings = tuple(
+        Setting(field.name, str(field.default), "the plan" if number else OPERATOR)
+        for number, field in enumerate(fields(BackfillSettings))
+    )
+    big = {"rows_total": 1_234_567_890, "rows_done": 777_777_777, "rows_written": 777_000_000, "rows_rejected": 7_777}
+    copies = [
+        a_progress(
+            task_id=f"P2.1.{number}", target=f"a_table_with_a_rather_long_name_{number}_v2", mapping=f"mapping_{number}",
+            share=1.0 if number < 3 else 0.63 / number, finished=number < 3, signals=signals, settings=settings,
+            reason="batch shrank from 21,000 to 4,671: batches took 139 ms, target 100 ms, for the last 20 of them", **big,
+        )
+        for number in range(2, 9)
+    ]  # fmt: skip
+    refused = tuple(("mapping_3", f"no row of a lookup has column_{n}, seen in row {n}", 10**n) for n in range(6))
+    lines = [("batch", "P2.1.2", f"batch grew from {n:,} to {n + 1_000:,} rows") for n in range(90)]
+    checks = [a_check(f"P1.1.{n % 3 + 1}", f"check_{n}", n != 7, title=f"The {n}th of many checks") for n in range(60)]
+    return replace(
+        _mid_backfill(), progress=tuple(copies), rejects=refused, events=events(*lines), checks=tuple(checks)
+    )
+
+
 STATES: dict[str, Callable[[], RunState]] = {
     "fresh": _fresh,
     "mid backfill": _mid_backfill,
@@ -440,6 +476,8 @@ STATES: dict[str, Callable[[], RunState]] = {
         "rolling back P2.1.2: Going back would lose 3 rows of book_ticker_snapshots_v2 that book_ticker_snapshots refuses.",
     ),
     "rolled back": _rolled_back,
+    "busy": _busy,
+    "runner lost": lambda: replace(_mid_backfill(), lease=a_lease(age_s=312.0)),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from console.plan.model import (
@@ -210,6 +211,7 @@ def _phase_4() -> tuple[Task, ...]:
     )
 
 
+@cache
 def a_plan(root: Path = Path("/plans/cex")) -> Plan:
     """A small plan of four phases; nothing of it exists on disk."""
     phases = (

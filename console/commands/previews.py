@@ -21,7 +21,7 @@ from console.engine.files import statements
 from console.errors import FerryError
 from console.journal.connect import Conn
 from console.journal.schema import NOTE_REJECT
-from console.plan.model import Changes, Direction, Kind, Mapping, Plan, SourceFile, Task
+from console.plan.model import Changes, Direction, Kind, Mapping, Plan, Severity, SourceFile, Task
 from console.plan.rehearsed import DOWN, UP
 from console.sql.analyse import read_file, twice_read
 from console.sql.catalogue import Catalogue
@@ -59,6 +59,11 @@ def _without_first(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     return tuple(replace(one, ordinal=number, line=one.line - above) for number, one in enumerate(rest, 1))
 
 
+_FAILING = {
+    Severity.ERROR: "stops the run if it fails",
+    Severity.WARNING: "only warns",
+    Severity.INFO: "only informs",
+}
 _HOW = {
     Transactions.AS_WRITTEN: "each in a transaction of its own",
     Transactions.WHOLE_FILE: "all in one transaction",
@@ -247,5 +252,5 @@ class Previews:
         for id_ in (*task.checks, *task.guards):
             check = self.plan.check(id_)
             what = f"program {check.program}" if check.program else f"expects {check.expect}"
-            words += f"\n{check.severity.value}: {check.title} ({what})"
+            words += f"\nCheck, {_FAILING[check.severity]}: {check.title} ({what})"
         return words

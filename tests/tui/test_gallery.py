@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 from textual.color import Color
 
+from console.tui.draw import base
 from console.tui.draw.base import clip, ends, fit, heading, rule, wrap
 from console.tui.glyphs import ASCII, UNICODE
 from console.tui.shell import Shell
@@ -97,17 +99,23 @@ def colours(app: Shell) -> set[str]:
     return found
 
 
+@cache
+def styles_used() -> frozenset[str]:
+    """The names of the styles on all screens."""
+    pictures = (picture for moment in ("busy", "lock wait", "differing rows", "done") for picture in gallery(moment))
+    return frozenset(str(span.style) for shown in pictures for line in shown.lines((120, 40)) for span in line.spans)
+
+
 @pytest.mark.parametrize("coloured", [False, True])
 async def test_without_colour_no_screen_has_one(monkeypatch: pytest.MonkeyPatch, coloured: bool) -> None:
     if not coloured:
         monkeypatch.setenv("NO_COLOR", "1")
+    used = styles_used()
+    assert len(used) > 15
     app = a_shell(theme="ansi-dark")
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(80, 40)) as pilot:
         await settled(pilot)
         app.feed.stop()
-        seen = set()
-        for moment in moments():
-            for shown in gallery(moment):
-                app._canvas.show(shown.lines((120, 40)))
-                seen |= colours(app)
-    assert bool(seen) is coloured, seen
+        app._canvas.show([fit(base.line((f"{name}.", name)), 80) for name in sorted(used)])
+        shown = colours(app)
+    assert bool(shown) is coloured, shown

@@ -1,4 +1,4 @@
-"""Every screen at 80x24 and 120x40 from canned states; the main screen also in ASCII and in the terminal's colours."""
+"""Every screen at 80x24 and 120x40 in every look, and every other state of them in one look, from canned states."""
 
 from __future__ import annotations
 
@@ -39,8 +39,20 @@ def keys(*names: str) -> Callable[[Pilot[int]], Awaitable[None]]:
     return before
 
 
-SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
+MAIN: dict[str, tuple[str, tuple[str, ...]]] = {
     "tasks": ("mid backfill", ()),
+    "preview": ("lock wait", ("2",)),
+    "backfill": ("busy", ("3",)),
+    "checks": ("differing rows", ("4",)),
+    "activity": ("lock wait", ("5",)),
+    "log": ("busy", ("6", "k")),
+    "rollback": ("mid backfill", ("u",)),
+    "help": ("mid backfill", ("question_mark",)),
+    "docs": ("mid backfill", ("d",)),
+    "palette": ("mid backfill", ("colon", "p", "a", "u")),
+}
+LOOKS = {"truecolor": "textual-dark", "ansi": "ansi-dark", "no_color": "ansi-dark", "ascii": "textual-dark"}
+STATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tasks_fresh": ("fresh", ()),
     "tasks_phase": ("gate", ("k", "k", "k", "k")),
     "tasks_failed": ("failed check", ()),
@@ -48,22 +60,22 @@ SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tasks_paused": ("paused", ()),
     "tasks_done": ("done", ()),
     "tasks_rolled_back": ("rolled back", ()),
-    "preview": ("mid backfill", ("2",)),
-    "preview_hazard": ("lock wait", ("2",)),
+    "tasks_runner_lost": ("runner lost", ()),
+    "tasks_rolling_back": ("rolling back", ()),
+    "preview_mapping": ("mid backfill", ("2",)),
     "preview_down": ("lock wait", ("2", "w")),
     "preview_differs": ("lock wait", ("2", "j")),
     "preview_filter": ("lock wait", ("2", "slash", *"measured access", "enter")),
     "preview_whole": ("lock wait", ("2", "enter")),
-    "backfill": ("mid backfill", ("3",)),
-    "checks": ("failed check", ("4",)),
-    "checks_rows": ("differing rows", ("4",)),
+    "backfill_one": ("mid backfill", ("3",)),
+    "backfill_settings": ("mid backfill", ("3", "enter")),
+    "checks_failed": ("failed check", ("4",)),
+    "checks_many": ("busy", ("4",)),
     "checks_row": ("differing rows", ("4", "enter", "j")),
     "checks_again": ("differing rows", ("4", "j", "j")),
-    "activity": ("lock wait", ("5",)),
     "activity_cancel_asks": ("lock wait", ("5", "j", "x")),
     "activity_end_asks": ("lock wait", ("5", "X")),
-    "log": ("mid backfill", ("6",)),
-    "rollback": ("mid backfill", ("u",)),
+    "log_follows": ("mid backfill", ("6",)),
     "rollback_detailed": ("mid backfill", ("u", "v")),
     "rollback_asks": ("mid backfill", ("u", "enter")),
     "rollback_at_work": ("rolling back", ("u",)),
@@ -71,30 +83,36 @@ SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rollback_purged": ("purged", ("u",)),
     "gate_asks": ("gate", ("c",)),
     "start_asks": ("fresh", ("s",)),
-    "help": ("mid backfill", ("question_mark",)),
-    "docs": ("mid backfill", ("d",)),
     "docs_page": ("mid backfill", ("d", "enter")),
-    "palette": ("mid backfill", ("colon", "p", "a", "u")),
     "filter": ("fresh", ("slash", *"purge")),
 }
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", SCREENS)
-def test_screen(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
-    moment, pressed = SCREENS[name]
-    app = a_shell(CannedWorld(current=a_run_state(moment)))
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("name", MAIN)
+def test_look(
+    snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, name: str, look: str, size: tuple[int, int]
+) -> None:
+    if look == "no_color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    moment, pressed = MAIN[name]
+    world = CannedWorld(current=a_run_state(moment))
+    app = a_shell(world, theme=LOOKS[look], ascii_only=look == "ascii")
     assert snap_compare(app, terminal_size=size, run_before=keys(*pressed))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("look", ["ascii", "ansi", "no_color", "light"])
-def test_look(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch, look: str, size: tuple[int, int]) -> None:
-    if look == "no_color":
-        monkeypatch.setenv("NO_COLOR", "1")
-    theme = {"ascii": "textual-dark", "light": "textual-light"}.get(look, "ansi-dark")
-    app = a_shell(theme=theme, ascii_only=look == "ascii")
-    assert snap_compare(app, terminal_size=size, run_before=keys())
+@pytest.mark.parametrize("name", STATES)
+def test_state(snap_compare: Compare, name: str, size: tuple[int, int]) -> None:
+    moment, pressed = STATES[name]
+    app = a_shell(CannedWorld(current=a_run_state(moment)))
+    assert snap_compare(app, terminal_size=size, run_before=keys(*pressed))
+
+
+@pytest.mark.parametrize("theme", ["textual-light", "ansi-light"])
+def test_light(snap_compare: Compare, theme: str) -> None:
+    assert snap_compare(a_shell(theme=theme), run_before=keys())
 
 
 @pytest.mark.parametrize("variety", ["lossy", "impossible"])
@@ -114,6 +132,7 @@ def test_server_gone(snap_compare: Compare) -> None:
     async def before(pilot: Pilot[int]) -> None:
         await settled(pilot)
         world.gone = True
+        world.changed.set()
         app = pilot.app
         assert isinstance(app, Shell)
         await settled(pilot, lambda: bool(app.facts.stale))

@@ -77,7 +77,7 @@ class CannedWorld:
         return self.current
 
     def wait(self, seconds: float) -> None:
-        self.changed.wait(min(seconds, 0.05))
+        self.changed.wait(seconds)
         self.changed.clear()
 
     def preview(self, task_id: str) -> TaskPreview:

@@ -28,7 +28,7 @@ def screen(facts: Facts, chosen: int, opened: bool, size: tuple[int, int]) -> li
         return fill(_none_yet(facts), width, height)
     progress, glyphs = state.progress[chosen], facts.glyphs
     lines = _listing(state, chosen, (width, max(height // 4, 4)), glyphs)
-    lines += _entry(progress, state, width, glyphs)
+    lines += _entry(progress, state, width, glyphs)[2 if lines and width < WIDE else 0 :]  # the list has name and bar
     room = height - len(lines)
     if width >= WIDE:
         left = (width - 3) * 4 // 9
@@ -114,10 +114,10 @@ def _fact(name: str, value: str, more: str = "") -> Text:
 
 def _pace(progress: Progress, width: int, facts: Facts) -> list[Text]:
     """How fast it goes, in which batches and why, with how many hands; the essential lines first."""
-    lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace")]
-    if progress.finished or not is_active(facts.state):
-        lines.append(_fact("rate", "none: it is finished" if progress.finished else "none: it does not run now"))
-    else:
+    lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace" + ", before it finished" * progress.finished)]
+    if not progress.finished and not is_active(facts.state):
+        lines.append(_fact("rate", "none: it does not run now"))
+    elif not progress.finished:
         spark = sparkline(progress.rates, max(min(width - 40, 40), 0), facts.glyphs)
         lines.append(_fact("rate", f"{numbers.count(round(progress.rate))} rows/s", spark))
     target = f"target {numbers.ms(progress.target_ms)}" if progress.target_ms else ""
@@ -130,7 +130,7 @@ def _pace(progress: Progress, width: int, facts: Facts) -> list[Text]:
     lines.append(_fact("at work", f"{progress.duty_percent}% of the time", f"{duty}{keys}".strip()))
     hands = "and " + ", ".join(progress.hands) if progress.hands else ""
     lines.append(_fact("workers", str(progress.workers), f"{_set_by(progress, 'workers').strip()} {hands}".strip()))
-    lines[4:4] = [line(" ", cell("", NAME), item) for item in rest]
+    lines[-2:-2] = [line(" ", cell("", NAME), item) for item in rest]
     if progress.retries:
         tried = f"{numbers.count(progress.retries)} failed attempts at batches, each tried again"
         last = f"; last: {progress.last_error}" if progress.last_error else ""
@@ -186,11 +186,13 @@ def _signals(progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[
     if not progress.signals:
         return []
     lost = f", {numbers.duration(progress.lost_s)} lost to signals so far" if progress.lost_s else ""
-    lines = [heading(glyphs, width, f"{progress.held or 'nothing holds it back'}{lost}")]
+    now = "what was in its way" if progress.finished else progress.held or "nothing holds it back"
+    lines = [heading(glyphs, width, f"{now}{lost}")]
     quiet = [item for item in progress.signals if item.state == "ok" and not item.holds]
     loud = [item for item in progress.signals if item not in quiet]
     lines += [_signal_line(item, width) for item in loud]
-    if len(loud) + len(quiet) < room:
+    if len(loud) + len(quiet) + 1 < room:
+        lines.insert(1, _signal_line(HEAD, width, "dim"))
         return lines + [_signal_line(item, width) for item in quiet]
     half = (width - 6) // 2
     for one, *other in (quiet[at : at + 2] for at in range(0, len(quiet), 2)):
@@ -198,17 +200,23 @@ def _signals(progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[
     return lines
 
 
-def _signal_line(signal: Signal, width: int) -> Text:
-    name, value, limit = (17, 12, 16) if width < 72 else (20, 16, 18)
-    cost = f"cost {numbers.duration(signal.cost_s)}" if signal.cost_s else ""
+HEAD = Signal("signal", "value", "limit", "state", 0.0)
+
+
+def _signal_line(signal: Signal, width: int, style: str = "") -> Text:
+    """One signal, or their ``HEAD``: name, value, limit, state and the time it has cost."""
+    room = min(width, 84) - 1 - 19 - 2 - 10 - 7
+    value, limit = room - room * 4 // 10, room * 4 // 10
+    cost = "cost" if signal is HEAD else numbers.duration(signal.cost_s) if signal.cost_s else ""
     return fit(
         line(
             " ",
-            cell(signal.name, name),
-            cell(signal.value, value, right=True),
-            cell(f"  limit {signal.limit}" if signal.limit else "", limit, "dim"),
-            cell(signal.state, 11, STATE_STYLE.get(signal.state, "")),
-            (cost, "dim"),
+            cell(signal.name, 19, style),
+            cell(signal.value, value, style, right=True),
+            cell(signal.limit, limit, "dim", right=True),
+            "  ",
+            cell(signal.state, 10, style or STATE_STYLE.get(signal.state, "")),
+            cell(cost, 7, "dim", right=True),
         ),
         width,
     )
@@ -227,11 +235,16 @@ def _rejects(state: RunState, progress: Progress, width: int, glyphs: Glyphs, li
     if not found or progress.what != "copy":
         return []
     ranked = sorted(found, key=lambda item: -item[1])
-    lines = [line(cell(numbers.count(rows), 14, right=True), "  ", reason) for reason, rows in ranked]
+    most = 2 if width < 70 and 2 * len(ranked) <= limit else 1
+    lines = [
+        line(cell("" if number else numbers.count(rows), 12, right=True), "  ", part)
+        for reason, rows in ranked
+        for number, part in enumerate(wrap(reason, width - 15, limit=most))
+    ]
     if len(lines) > limit:
         rest = sum(rows for _, rows in ranked[limit - 1 :])
-        lines[limit - 1 :] = [line(cell(numbers.count(rest), 14, right=True), "  for other reasons: see the report, S")]
-    return [heading(glyphs, width, "rows the new shape refused: kept in the old table and in the report"), *lines]
+        lines[limit - 1 :] = [line(cell(numbers.count(rest), 12, right=True), "  for other reasons: see the report, S")]
+    return [heading(glyphs, width, "refused rows: kept in the old table and in the report"), *lines]
 
 
 def count_of(state: RunState | None) -> int:

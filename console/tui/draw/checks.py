@@ -33,12 +33,12 @@ def word(check: CheckState) -> tuple[str, str]:
     return ("!!", "bad") if check.severity == "error" else ("! ", "warn")
 
 
-def row(check: CheckState, selected: bool, width: int, glyphs: Glyphs, words_width: int = 17) -> Text:
-    """A result as one line; ``words_width`` is the room for passed or failed."""
+def row(check: CheckState, selected: bool, width: int, glyphs: Glyphs) -> Text:
+    """A result as one line; what only warns says so."""
     mark = (glyphs.cursor, "mark") if selected else " "
-    state = "passed" if check.ok else f"failed ({check.severity})"
+    state = "passed" if check.ok else "failed" if check.severity == "error" else "warns"
     sign, style = word(check)
-    left = line((sign, style), " ", cell(state, words_width, style), (check.title, "" if check.ok else "title"))
+    left = line((sign, style), " ", cell(state, 7, style), (check.title, "" if check.ok else "title"))
     at = f"  {numbers.clock(check.at)}" if width >= 76 else ""
     text = ends(left, line((f"{check.task_id}{at} ", "dim")), width - 1)
     if selected:
@@ -107,17 +107,17 @@ def _verdict(check: CheckState, later: ComparisonState | None, width: int) -> li
     lines = [
         line((f"{check.check_id}", "title"), ("  after " + check.task_id, "dim")),
         *wrap(check.title, width),
-        line(cell("expected", 10, "dim"), check.expected),
-        *_found(check, width, sign, style),
+        *_said("expected", check.expected, width),
+        *_said("found", f"{check.actual}  {sign}", width, "" if check.ok else style),
         line(cell("took", 10, "dim"), numbers.ms(check.ms), (f" at {numbers.clock(check.at)}", "dim")),
     ]
     return lines if later is None else [*lines, *_again(later)]
 
 
-def _found(check: CheckState, width: int, sign: str, style: str) -> list[Text]:
-    """What was found, over two lines where it is long."""
-    words = wrap(f"{check.actual}  {sign}", width - 10, "" if check.ok else style, limit=2)
-    return [line(cell("" if index else "found", 10, "dim"), item) for index, item in enumerate(words)]
+def _said(name: str, text: str, width: int, style: str = "") -> list[Text]:
+    """A fact, over two lines where it is long."""
+    words = wrap(text, width - 10, style, limit=2)
+    return [line(cell("" if index else name, 10, "dim"), item) for index, item in enumerate(words)]
 
 
 def table(rows: Sequence[dict[str, str]], width: int) -> list[Text]:
@@ -146,7 +146,6 @@ def screen(
         return fill([line(" ", item) for item in shown], width, height)
     failing = sum(not item.ok and item.severity == "error" for item in items)
     warned = sum(not item.ok for item in items) - failing
-    state_width = 17 if failing or warned else 7
     after = f", {warned} only warn" if warned else ""
     passed = f" {'all ' if not warned else ''}{len(items) - warned} passed"
     later = [found for item in items if (found := newer(facts.state, item)) is not None and not found.ok]
@@ -160,7 +159,7 @@ def screen(
         seen = line((span(top, height - 1, len(items)) + " ", "dim"))
         left = [
             ends(line(words), seen, left_width),
-            *(row(item, item is check, left_width, facts.glyphs, state_width) for item in items[top:]),
+            *(row(item, item is check, left_width, facts.glyphs) for item in items[top:]),
         ]
         right = detail(facts.state, check, right_width, facts.glyphs)
         return beside(
@@ -169,7 +168,7 @@ def screen(
     below = [line(" ", item) for item in detail(facts.state, check, width - 2, facts.glyphs)]
     listing = max(min(len(items), height - 2 - len(below)), 3)
     top = scrolled(0, chosen, len(items), listing)
-    listed = [row(item, item is check, width, facts.glyphs, state_width) for item in items[top:]]
+    listed = [row(item, item is check, width, facts.glyphs) for item in items[top:]]
     label = span(top, listing, len(items))
     return fill([line(words), *fill(listed, width, listing), rule(facts.glyphs, width, label), *below], width, height)
 

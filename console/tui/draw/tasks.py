@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from console.journal.state import Progress, RunState, RunStatus, TaskState, TaskStatus
 from console.sql.model import TaskPreview
-from console.text import plain, shorten, visible
+from console.text import plain, visible
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar
-from console.tui.draw.base import cell, ends, heading, joined, line, wrap
+from console.tui.draw.base import cell, clip, ends, heading, joined, line, wrap
 from console.tui.draw.frame import STATUS_STYLE, phase_status, phases, run_words
 from console.tui.draw.locks import lock_summary
 from console.tui.draw.log import event_line
 from console.tui.facts import Facts, Missing, is_active, runner_lost
 from console.tui.glyphs import Glyphs
 
+QUIET = (TaskStatus.COMPLETED, TaskStatus.BEFORE, TaskStatus.PENDING)  # their title says more than what is noted
 OWN_LOG = 6  # lines: each new one moves all of them, and every moved line costs bytes
 
 
@@ -78,13 +80,14 @@ def _task_line(task: TaskState, state: RunState, width: int, glyphs: Glyphs) -> 
     left = line("   ", (glyphs.status(task.status), style), " ", (task.id, name_style), " ", (task.title, name_style))
     words, note_style = note(task, state, width - 17)
     times = _times(task.seconds, task.estimate_minutes * 60)
-    if (
-        not words and left.cell_len + len(task.status.value) + 2 <= width - 17
-    ):  # the sign's word, where it costs nothing
+    room = width - 17 - left.cell_len - 2  # beside the whole title
+    if task.status in QUIET and cell_len(words) > room:
+        words = words if room >= 10 else ""
+    if not words and len(task.status.value) <= room:  # the sign's word, where it costs nothing
         words, note_style = task.status.value, "dim"
     if not words and not task.seconds:  # the title may have the empty place of the time spent
         return ends(left, times[7:], width)
-    words = shorten(plain(words), max((width - 17) // 2 - 2, 8))
+    words = clip(plain(words), room if task.status in QUIET else max((width - 17) // 2 - 2, 8))
     return ends(ends(left, line((words, note_style)), width - 17) if words else left, times, width)
 
 

@@ -20,15 +20,15 @@ class HelpView(View):
         super().__init__()
         self.about = "tasks"
         self.about_title = "Tasks"
-        self._size: Size = (80, 19)
+        self._beyond = 0  # lines that did not fit when it was last drawn
 
     def count(self, facts: Facts) -> int:
-        lines = pages.help_lines(self.about, self.about_title, facts, self._size[0])
-        return max(len(lines) - self._size[1] + 2, 1)
+        return self._beyond + 1
 
     def draw(self, facts: Facts, size: Size) -> list[Text]:
-        self._size = size
         lines = pages.help_lines(self.about, self.about_title, facts, size[0])
+        self._beyond = max(len(lines) - size[1] + 1, 0)
+        self.settle(facts)
         return pages.scrolled_page("Keys", lines, self.cursor, size)
 
 
