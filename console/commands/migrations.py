@@ -125,7 +125,7 @@ def rollback_preview(conn: Conn, plan: Plan, to: str) -> RollbackPreview:
         found = rollback.preview(conn, plan, 0, rows, to) if tasks else None
         return found or RollbackPreview(to, (), (), (), ("nothing was started yet",), "", 0.0)
     try:
-        rollback.refuse_impossible(tasks, rows)
+        rollback.refuse_impossible(conn, plan, tasks, rows)
         impossible = ""
     except Refused as error:
         impossible = str(error)

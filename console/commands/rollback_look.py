@@ -16,7 +16,7 @@ from console.journal.state import RollbackPreview
 from console.plan.model import Plan
 
 LOOK_TIMEOUT = "5s"  # of each statement
-FRESH_S = 30.0  # how long what was read of the catalogue is used
+FRESH_S = 300.0  # how long what was read of the catalogue is used
 
 
 class Cancelled(FerryError):

@@ -21,7 +21,7 @@ from console.errors import StepFailed
 from console.journal import comparisons, runs
 from console.journal.connect import Conn
 from console.journal.state import Session as OtherSession
-from console.plan.model import Direction, Leads, Mapping, TableName, Task
+from console.plan.model import Direction, Leads, Mapping, Plan, TableName, Task
 
 SAMPLE_S = 0.1
 SAY_EVERY_S = 15.0
@@ -245,6 +245,16 @@ def purge_statements(mapping: Mapping, old: TableName) -> list[sync.Runnable]:
         *sync.drop_functions(mapping, Direction.BOTH),
         sql.SQL("DROP TABLE {}").format(table(old)),
     ]
+
+
+def purged(conn: Conn, plan: Plan, task: Task) -> list[str]:
+    """The archived tables of a purge that are no longer there."""
+    found = []
+    for old in (archived(plan.mapping(id_).old, plan.archive_schema) for id_ in task.mappings):
+        row = conn.execute("SELECT to_regclass(%s) IS NULL", (table(old).as_string(None),)).fetchone()
+        if row and row[0]:
+            found.append(f"{old.schema}.{old.name}")
+    return found
 
 
 def purge(session: Session, task: Task, export_to: Path) -> None:

@@ -30,9 +30,17 @@ def to_undo(plan: Plan, rows: MappingOf[str, TaskRow], to: str) -> tuple[Task, .
     return tuple(task for task in rollback_order(plan, to) if task.id in rows and rows[task.id].status in touched)
 
 
-def refuse_impossible(tasks: tuple[Task, ...], rows: MappingOf[str, TaskRow]) -> None:
-    """Raise Refused if one of the tasks has no way back."""
+def refuse_impossible(conn: Conn, plan: Plan, tasks: tuple[Task, ...], rows: MappingOf[str, TaskRow]) -> None:
+    """Raise Refused if one of the tasks has no way back, or is a purge that dropped a table before it stopped."""
     for task in tasks:
+        if task.kind is Kind.PURGE and rows[task.id].status in (TaskStatus.IN_PROGRESS, TaskStatus.FAILED):
+            gone = contract.purged(conn, plan, task)
+            if gone:
+                raise Refused(
+                    f"{task.id} {task.title} has dropped {', '.join(gone)} already: {task.irreversible}.",
+                    state="Nothing was changed.",
+                    do="Resume the purge, or choose a point after it.",
+                )
         if task.irreversible and rows[task.id].status in (TaskStatus.COMPLETED, TaskStatus.BEFORE):
             raise Refused(
                 f"{task.id} {task.title} has no way back: {task.irreversible}.",
@@ -57,7 +65,7 @@ def preview(
     tasks = to_undo(plan, rows, to)
     impossible = ""
     try:
-        refuse_impossible(tasks, rows)
+        refuse_impossible(conn, plan, tasks, rows)
     except Refused as error:
         impossible = str(error)
     times = rollback_times.expected(conn, plan, run_id, tasks, reading)

@@ -197,7 +197,7 @@ class Runner:
             what = rollback.words(session.plan, task)
             session.event("task", f"taking back: {what}", task_id=task.id, edge=steps.BEGIN, way=steps.BACK)
             try:
-                rollback.refuse_impossible((task,), rows)
+                rollback.refuse_impossible(session.conn, session.plan, (task,), rows)
                 tasks.take_back(session, task, rows[task.id], even_if_lost=self._loss_accepted())
             except Interrupted:
                 raise

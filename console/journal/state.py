@@ -347,6 +347,7 @@ class RowsAtRisk:
     exact: bool
     why: str
     keys: tuple[str, ...] = ()
+    column: str = ""  # then the values of this column, not the rows
 
 
 @dataclass(frozen=True, slots=True)

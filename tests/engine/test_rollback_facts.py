@@ -123,6 +123,32 @@ def test_rows_that_the_plan_did_not_write_are_lost_with_their_table_and_typed_fo
     conn.close()
 
 
+def test_values_of_a_column_that_goes_are_lost_too(database: str) -> None:
+    plan = a_plan(
+        a_file_task(
+            "columns",
+            "ALTER TABLE sales ADD COLUMN remark text;\nALTER TABLE sales ADD COLUMN flag int DEFAULT 1;",
+            "ALTER TABLE sales DROP COLUMN flag, DROP COLUMN remark;",
+        )
+    )
+    conn, run_id = _forward(database, plan, "columns")
+    assert _preview(database, plan, run_id).loses == (), "nobody wrote any; a default is nobody's"
+    conn.execute("UPDATE sales SET remark = 'mine' WHERE note IN ('row 1', 'row 2')")
+    shown = _preview(database, plan, run_id)
+    assert shown.loses[0].startswith("2 values of sales.remark: undoing columns drops them")
+    assert shown.needs_typing
+    conn.close()
+
+
+def test_a_purge_that_dropped_something_before_it_stopped_has_no_way_back(database: str) -> None:
+    conn, run_id = _forward(database, PLAN, "retire")
+    conn.execute("UPDATE pgferry.task SET status = 'failed' WHERE task_id = 'purge'")
+    assert not _preview(database, PLAN, run_id).impossible
+    conn.execute("DROP TABLE pgferry_archive.sales CASCADE")
+    assert "has dropped pgferry_archive.sales already" in _preview(database, PLAN, run_id).impossible
+    conn.close()
+
+
 def test_rows_that_come_after_the_question_stop_the_rollback(database: str) -> None:
     """The way back of a later task stands for an application that writes while the rollback is at work."""
     plan = a_plan(

@@ -82,7 +82,9 @@ def _now(state: RunState, left: list[TaskState], width: int) -> list[Text]:
     if not left:
         return []
     last = next((event for event in reversed(state.events) if event.task_id == left[0].id), None)
-    note = left[0].note if "compared" in left[0].note else ""
+    note = left[0].note if "compared" in left[0].note else ""  # others are of the way forward
+    if left[0].note.startswith("quiet for"):
+        note = f"waits until applications have left the new tables: {left[0].note}"
     words = [item for item in (last.text if last else "", note) if item]
     return [line(" ", item) for item in wrap("; ".join(words), width - 2, "", limit=2)]
 
