@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -29,6 +29,7 @@ _RIPE = (
 )
 SAY_AFTER_S = 3.0  # a longer wait for other transactions is said
 BATCH = 500  # keys carried in one transaction
+T = TypeVar("T")
 _TAKE_RECHECKS = (
     "DELETE FROM pgferry.recheck WHERE id IN (SELECT id FROM pgferry.recheck WHERE mapping = {mapping}"
     f" AND key <> '{{{{}}}}' AND {_RIPE} ORDER BY id LIMIT {BATCH}) RETURNING key"
@@ -53,9 +54,8 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
             )
         if waiting:
             session.wishes.sleep(0.5)
-    for statement in _stale(mapping, facts):
-        session.conn.execute(statement)
-    doubtful = session.conn.execute(_doubtful(mapping, facts)).fetchall()
+    _forget_stale(session, mapping, facts)
+    doubtful = _patiently(session, lambda conn: conn.execute(_doubtful(mapping, facts)).fetchall())
     for start in range(0, len(doubtful), BATCH):
         session.wishes.check()
         part = doubtful[start : start + BATCH]
@@ -63,9 +63,9 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     return carried
 
 
-def _stale(mapping: Mapping, facts: MappingFacts) -> list[sql.Composed]:
+def _forget_stale(session: Session, mapping: Mapping, facts: MappingFacts) -> None:
     """Rejects of rows that are not there: a TRUNCATE under an older snapshot could not see them."""
-    return [
+    statements = [
         sql.SQL(
             "DELETE FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND NOT EXISTS"
             " (SELECT 1 FROM {} y WHERE {})"
@@ -80,6 +80,7 @@ def _stale(mapping: Mapping, facts: MappingFacts) -> list[sql.Composed]:
             (Direction.REVERSE, facts.new, mapping.new_key),
         )
     ]
+    _patiently(session, lambda conn: [conn.execute(statement) for statement in statements])
 
 
 def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
@@ -104,22 +105,32 @@ def _oldest(conn: Conn) -> str:
 def _carry(
     session: Session, mapping: Mapping, facts: MappingFacts, find: Callable[[Conn], list[tuple[Any, ...]]]
 ) -> int:
-    """Carry the keys that ``find`` gives, in one transaction; stands aside for writers and tries again.
+    """Carry the keys that ``find`` gives, in one transaction.
 
     The old rows are locked first, so that what is read of them stays true until it is carried.
     """
+
+    def work(conn: Conn) -> int:
+        conn.execute(sync_parts.settling())
+        tombstones.alone(conn, mapping)  # a batch may hold a row that is gone since
+        keys = [row[0] for row in find(conn)]
+        if keys:
+            for statement in _lock_and_touch(mapping, facts, keys):
+                conn.execute(statement)
+        return len(keys)
+
+    return _patiently(session, work)
+
+
+def _patiently(session: Session, work: Callable[[Conn], T]) -> T:
+    """``work`` in a transaction; stands aside for writers and tries again."""
     while True:
+        session.wishes.check()
         conn = session.conn
         try:
             with conn.transaction():
                 conn.execute(derive.raw(f"SET LOCAL lock_timeout = {CARRY_LOCK_TIMEOUT_MS}"))
-                conn.execute(sync_parts.settling())
-                tombstones.alone(conn, mapping)  # a batch may hold a row that is gone since
-                keys = [row[0] for row in find(conn)]
-                if keys:
-                    for statement in _lock_and_touch(mapping, facts, keys):
-                        conn.execute(statement)
-            return len(keys)
+                return work(conn)
         except (
             psycopg.errors.LockNotAvailable,
             psycopg.errors.DeadlockDetected,

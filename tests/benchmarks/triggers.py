@@ -26,6 +26,21 @@ _UPDATE = (
     "UPDATE book_ticker_snapshots SET bid_qty = bid_qty + 1 WHERE exchange = 'MEXC_SPOT' AND symbol_base = 'BTC'"
     " AND symbol_quote = 'USDT' AND \"timestamp\" = '2041-01-01Z'::timestamptz + %s * interval '1 ms'"
 )
+_ONE = (
+    "exchange = 'MEXC_SPOT' AND symbol_base = 'BTC' AND symbol_quote = 'USDT'"
+    " AND \"timestamp\" = '{year}-01-01Z'::timestamptz + %s * interval '1 ms'"
+)
+_MOVE = (
+    "UPDATE book_ticker_snapshots SET \"timestamp\" = '2042-01-01Z'::timestamptz + %s * interval '1 ms' WHERE "
+    + _ONE.format(year=2041)
+)
+_DELETE = "DELETE FROM book_ticker_snapshots WHERE " + _ONE.format(year=2042)
+_FEW = 20  # rows of a small statement
+_SMALL = (
+    "INSERT INTO book_ticker_snapshots SELECT nextval('book_ticker_snapshots_id_seq'), 'MEXC_SPOT', 'BTC', 'USDT',"
+    f" 1, 1, 2, 1, '2043-01-01Z'::timestamptz + (%s * {_FEW} + i) * interval '1 ms', 1, 'update', now()"
+    f" FROM generate_series(1, {_FEW}) i"
+)
 
 
 def _bulk(conn: Conn, rows: int) -> float:
@@ -37,14 +52,14 @@ def _bulk(conn: Conn, rows: int) -> float:
     return (time.perf_counter() - start) * 1e6 / rows
 
 
-def _each(conn: Conn, statement: str, rows: int) -> float:
-    """Median microseconds of a statement that writes one row and commits."""
+def _each(conn: Conn, statement: str, rows: int, keys: int = 1, each: int = 1) -> float:
+    """Median microseconds a row of a statement that writes ``each`` rows and commits; ``keys`` of its parameters."""
     took = []
-    for number in range(rows):
+    for number in range(rows // each):
         start = time.perf_counter()
-        done = conn.execute(statement, (number,))
-        took.append((time.perf_counter() - start) * 1e6)
-        assert done.rowcount == 1
+        done = conn.execute(statement, (number,) * keys)
+        took.append((time.perf_counter() - start) * 1e6 / each)
+        assert done.rowcount == each
     return statistics.median(took)
 
 
@@ -53,6 +68,9 @@ WORK: dict[str, tuple[int, Callable[[Conn, int], float]]] = {
     "one INSERT of many": (20_000, _bulk),
     "single INSERTs": (1_000, lambda conn, rows: _each(conn, _SINGLE, rows)),
     "single UPDATEs": (1_000, lambda conn, rows: _each(conn, _UPDATE, rows)),
+    "single UPDATEs of the key": (1_000, lambda conn, rows: _each(conn, _MOVE, rows, keys=2)),
+    "single DELETEs": (1_000, lambda conn, rows: _each(conn, _DELETE, rows)),
+    f"INSERTs of {_FEW}": (4_000, lambda conn, rows: _each(conn, _SMALL, rows, each=_FEW)),
 }
 
 
