@@ -159,6 +159,9 @@ class Session:
         return TableName(self.plan.archive_schema, mapping.old.name) if row and row[0] else mapping.old
 
 
+LOCK_TRIES, LOCK_PAUSE_S = 20, 0.2
+
+
 def is_lost(conn: Conn, error: Exception | None = None) -> bool:
     """Whether the connection broke, or ``error`` says that the server is ending it."""
     return conn.closed or conn.broken or isinstance(error, _ENDED)
@@ -189,10 +192,19 @@ def in_words(error: Exception) -> str:
 
 
 def retry_lost(session: Session, work: Callable[[], T]) -> T:
-    """Run ``work``; when the connection is lost in it, connect again and run it again. It must be safe to repeat."""
+    """Run ``work``; when the connection is lost in it, connect again and run it again. It must be safe to repeat.
+
+    Also, ``LOCK_TRIES`` times, where a lock was not to be had: an application empties or changes the table just now.
+    """
+    tries = 1
     while True:
         try:
             return work()
+        except psycopg.errors.LockNotAvailable:
+            if tries == LOCK_TRIES:
+                raise
+            tries += 1
+            session.wishes.sleep(LOCK_PAUSE_S)
         except LOST as error:
             if not session.lost(error):
                 raise

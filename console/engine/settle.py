@@ -54,7 +54,7 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
             )
         if waiting:
             session.wishes.sleep(0.5)
-    _forget_stale(session, mapping, facts)
+    carried += _forget_stale(session, mapping, facts)
     doubtful = _patiently(session, lambda conn: conn.execute(_doubtful(mapping, facts)).fetchall())
     for start in range(0, len(doubtful), BATCH):
         session.wishes.check()
@@ -63,13 +63,10 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     return carried
 
 
-def _forget_stale(session: Session, mapping: Mapping, facts: MappingFacts) -> None:
+def _forget_stale(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """Rejects of rows that are not there: a TRUNCATE under an older snapshot could not see them."""
-    statements = [
-        sql.SQL(
-            "DELETE FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {} AND NOT EXISTS"
-            " (SELECT 1 FROM {} y WHERE {})"
-        ).format(
+    stale = [
+        sql.SQL("r.mapping = {} AND r.direction = {} AND NOT EXISTS (SELECT 1 FROM {} y WHERE {})").format(
             sql.Literal(mapping.id),
             sql.Literal(direction.value),
             table(side.name),
@@ -80,7 +77,9 @@ def _forget_stale(session: Session, mapping: Mapping, facts: MappingFacts) -> No
             (Direction.REVERSE, facts.new, mapping.new_key),
         )
     ]
-    _patiently(session, lambda conn: [conn.execute(statement) for statement in statements])
+    _patiently(session, lambda conn: conn.execute(sql.SQL("DELETE FROM pgferry.reject r WHERE {}").format(stale[1])))
+    find = sql.SQL("SELECT r.key FROM pgferry.reject r WHERE {}").format(stale[0])
+    return _carry(session, mapping, facts, lambda conn: conn.execute(find).fetchall())
 
 
 def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:

@@ -149,7 +149,11 @@ END"""
 
 
 def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> sql.Composed:
-    """Function: an old key was written; find its new key and carry it, or keep its reject."""
+    """Function: an old key was written; find its new key and carry it, or keep its reject.
+
+    Where the row is gone its reject goes first: whoever brings the row back meanwhile waits with a reject of his own, or
+    his row is seen by the statements that follow, which note it again.
+    """
     one = sql.SQL("(SELECT {})").format(
         commas(sql.SQL("{} AS {}").format(argument(i), sql.Identifier(n)) for i, n in enumerate(mapping.old_key))
     )
@@ -170,12 +174,12 @@ def touch_old(mapping: Mapping, facts: MappingFacts | None, old: TableName) -> s
   pgferry_state text;
   pgferry_said text;
 BEGIN
+  IF pgferry_gone THEN
+    {unreject};
+  END IF;
 {create}  SELECT {made}, {known} AS known INTO pgferry_t FROM {one} o {joins};
   IF pgferry_t.known THEN
     PERFORM {carry}({keys});
-    IF pgferry_gone THEN
-      {unreject};
-    END IF;
     RETURN;
   END IF;
   BEGIN

@@ -2,8 +2,8 @@
 
 The OLD and NEW transition tables have no link between their rows, so the union of their keys counts: for each of them
 the target is made to hold what the source holds now. One block stands round the whole write; only after it was left by
-an error is the statement carried key by key, by the functions of the row triggers. Statements of few rows are carried
-by those at once, which costs them less. A set is planned each time it is written (EXECUTE): a plan that was made for a
+an error is the statement carried key by key, as the row triggers do it. Statements of few rows are carried so at once,
+which costs them less. A set is planned each time it is written (EXECUTE): a plan that was made for a
 million rows would read whole tables for fifty.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from console.engine import derive, tombstones
+from console.engine import derive, sync_usual, tombstones
 from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
@@ -269,6 +269,23 @@ def _backward_work(mapping: Mapping, facts: MappingFacts | None, old: TableName,
     )
 
 
+def _usual(mapping: Mapping, facts: MappingFacts | None, way: Direction, old: TableName, operation: str) -> Composed:
+    """What a row trigger does first, for the key pgferry_k; a row that is not in the statement's tables is all NULL."""
+    if facts is None:
+        return raw("")
+    key = mapping.old_key if way is Direction.FORWARD else mapping.new_key
+    rows = [
+        sql.SQL("      SELECT z.* INTO {} FROM {} z WHERE {};\n").format(
+            raw(row),
+            raw(came_or_gone if came_or_gone in _TABLES[operation] else _TABLES[operation][0]),
+            _same("z", "pgferry_k", key) if came_or_gone in _TABLES[operation] else raw("false"),
+        )
+        for row, came_or_gone in (("NEW", "pgferry_came"), ("OLD", "pgferry_gone"))
+    ]
+    carry = sync_usual.forward if way is Direction.FORWARD else sync_usual.backward
+    return sql.Composed([*rows, carry(mapping, facts, old)])
+
+
 def function(mapping: Mapping, facts: MappingFacts | None, way: Direction, old: TableName, operation: str) -> sql.Composed:  # fmt: skip
     """The trigger function of one operation on one side."""
     forward = way is Direction.FORWARD
@@ -292,8 +309,7 @@ def function(mapping: Mapping, facts: MappingFacts | None, way: Direction, old: 
   END IF;"""
         ).format(sql.Literal(mapping.id), derive.key_json("z", key))
     body = sql.SQL(
-        """DECLARE
-  pgferry_k record;
+        """{declarations}  pgferry_k record;
   pgferry_late bigint;
   pgferry_alone boolean;
 BEGIN
@@ -318,12 +334,17 @@ BEGIN
   END IF;
   IF pgferry_alone THEN
     FOR pgferry_k IN SELECT z.* FROM ({touched}) z ORDER BY {order} LOOP
-      PERFORM {alone};
+      pgferry_usual := false;
+{usual}      IF pgferry_usual IS NOT TRUE THEN
+        PERFORM {alone};
+      END IF;
     END LOOP;
   END IF;{recheck}
   RETURN NULL;
 END"""
     ).format(
+        declarations=raw(sync_usual.DECLARATIONS),
+        usual=_usual(mapping, facts, way, old, operation),
         first=raw(_TABLES[operation][0]),
         few=raw(str(FEW + 1)),
         depth=raw(str(derive.MAX_DEPTH)),

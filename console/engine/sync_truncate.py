@@ -1,8 +1,8 @@
 """TRUNCATE of either table, or of one partition of it, empties the other; rejects go with the rows they stand for.
 
 What only the other side can hold (rows that this side refused, listed among the rejects) stays there: it never was in
-the table that was truncated. Where there are such rows, or foreign keys lead to the other table, rows are deleted
-instead of truncated. Where even that fails (an open cursor, a trigger of the application) they go one by one, and what
+the table that was truncated. Where there are such rows, foreign keys lead to the other table, or somebody is
+writing it, rows are deleted instead of truncated. Where even that fails (an open cursor, a trigger of the application) they go one by one, and what
 cannot go is noted: the application's own TRUNCATE never fails for us.
 
 TRUNCATE empties what its own snapshot does not show. Under an older snapshot the other table may only look empty, and
@@ -21,6 +21,8 @@ from console.engine.sync_rows import SAME
 from console.plan.model import Direction, Mapping, TableName
 
 _FAILURES = raw(f"{parts.EVALUATION} OR with_check_option_violation OR object_in_use")
+# Less than deadlock_timeout: who writes the other table now may wait for the truncated one, with every row it has locked.
+PATIENCE_MS = 200
 _WITHIN = "/*partition*/"  # where the condition of the truncated partition goes
 
 
@@ -96,6 +98,7 @@ def function(mapping: Mapping, facts: MappingFacts | None, direction: Direction,
   pgferry_k record;
   pgferry_which text := {goes_text};
   pgferry_within text;
+  pgferry_patience text;
 BEGIN
   IF TG_RELID = {side}::regclass THEN
     DELETE FROM pgferry.reject r WHERE {refused};
@@ -104,12 +107,21 @@ BEGIN
       RETURN NULL;
     END IF;
     BEGIN
+      pgferry_patience := current_setting('lock_timeout');
+      PERFORM set_config('lock_timeout', '{patience}ms', true);
       LOCK TABLE {goal} IN ACCESS EXCLUSIVE MODE;
+      PERFORM set_config('lock_timeout', pgferry_patience, true);
       IF {referenced} OR EXISTS (SELECT 1 FROM pgferry.reject r WHERE {kept}) THEN
         DELETE FROM {goal} z WHERE {goes};
       ELSE
         TRUNCATE {goal};
       END IF;
+      RETURN NULL;
+    EXCEPTION WHEN lock_not_available OR {failures} THEN
+      NULL;
+    END;
+    BEGIN
+      DELETE FROM {goal} z WHERE {goes};
       RETURN NULL;
     EXCEPTION WHEN {failures} THEN
       NULL;
@@ -141,6 +153,7 @@ END"""
         referenced=raw("true" if of_goal is not None and of_goal.referenced else "false"),
         kept=_rejects(mapping, other),
         goes=goes,
+        patience=raw(str(PATIENCE_MS)),
         failures=_FAILURES,
         source=table(side),
         there=parts.from_json(own, side_key, "y", "r.key"),

@@ -38,6 +38,11 @@ def _keeps_key(key: tuple[str, ...]) -> Composed:
     )
 
 
+def _no_key(row: str, key: tuple[str, ...]) -> Composed:
+    """There is no such row: a statement trigger knows of a key that rows came to, or that rows left, not which ones."""
+    return sql.SQL("({} IS NULL)").format(column(row, key[0]))
+
+
 def _alone(mapping: Mapping, old: TableName) -> Composed:
     """No other old row may stand for the new key: then nobody else's values count, now or while this one is written."""
     if not derive.many_to_one(mapping):
@@ -112,7 +117,7 @@ def _update(mapping: Mapping, facts: MappingFacts) -> Composed:
 
 
 def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
-    """Statements of the row trigger that set pgferry_usual to true when they carried NEW.
+    """Statements of the row trigger that set pgferry_usual to true when they carried NEW (and the key that OLD left).
 
     A write that a trigger made (the sync's own way back, as a rule) mostly finds both sides equal, and so does one
     that changes nothing: then nothing is locked. If it does differ, the general functions lock first and look again.
@@ -135,7 +140,7 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     ELSE
       {update};
     END IF;
-  ELSIF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND {keeps} THEN
+  ELSIF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND ({keeps} OR {came}) THEN
     {read_both};
     IF pgferry_s.pgferry_usual AND pgferry_s.pgferry_met THEN
       pgferry_usual := NOT pgferry_s.pgferry_differs;
@@ -144,7 +149,7 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     END IF;
   ELSE
     {gone};
-    IF pgferry_usual AND TG_OP = 'UPDATE' THEN
+    IF pgferry_usual AND TG_OP = 'UPDATE' AND NOT {went} THEN
       pgferry_usual := false;
       {read_again};
       IF pgferry_s.pgferry_usual THEN
@@ -158,6 +163,8 @@ def forward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
         read_again=_reading(mapping, facts, old, met=False, fresh=False),
         read_both=_reading(mapping, facts, old, met=True, fresh=False),
         keeps=_keeps_key(mapping.old_key),
+        came=_no_key("OLD", mapping.old_key),
+        went=_no_key("NEW", mapping.old_key),
         gone=sync_gone.forward(mapping, facts, old),
         lock=lock_new(mapping, "NEW"),
         differs=derive.differ("pgferry_n", "pgferry_s", [name for name, _ in mapping.columns], facts.new),
@@ -256,9 +263,9 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     stands = derive.lean(mapping, facts, source)
     insert, update = _write_old(mapping, facts, old)
     return sql.SQL(
-        """  IF TG_OP = 'UPDATE' AND NOT {keeps} OR TG_OP = 'DELETE' THEN
+        """  IF TG_OP = 'UPDATE' AND NOT ({keeps} OR {came}) OR TG_OP = 'DELETE' THEN
     {gone};
-    IF pgferry_usual AND TG_OP = 'UPDATE' THEN
+    IF pgferry_usual AND TG_OP = 'UPDATE' AND NOT {went} THEN
       pgferry_usual := false;
       {read};
       IF pgferry_s.pgferry_usual THEN
@@ -267,7 +274,7 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
     END IF;
   ELSIF pg_trigger_depth() > 1 THEN
     {equal};
-  ELSIF TG_OP = 'INSERT' THEN
+  ELSIF TG_OP = 'INSERT' OR {came} THEN
     {read};
     IF pgferry_s.pgferry_usual THEN
       {insert};
@@ -285,6 +292,8 @@ def backward(mapping: Mapping, facts: MappingFacts, old: TableName) -> Composed:
 """
     ).format(
         keeps=_keeps_key(mapping.new_key),
+        came=_no_key("OLD", mapping.new_key),
+        went=_no_key("NEW", mapping.new_key),
         gone=sync_gone.backward(mapping, facts, old),
         equal=_equal(mapping, facts, derive.lean(mapping, facts, source, there=True)),
         read=_reading_back(mapping, facts, source, fresh=True),

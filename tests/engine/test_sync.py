@@ -18,10 +18,12 @@ from tests.engine.scene import MAPPING, a_database, switch_on
 AT = "2026-02-01 10:00:00+00"
 
 
-@pytest.fixture(params=list(Triggers))
+@pytest.fixture(
+    params=[(Triggers.ROW, 0), (Triggers.STATEMENT, 0), (Triggers.STATEMENT, 32)], ids=["row", "set", "few"]
+)
 def conn(database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn]:
-    monkeypatch.setattr(sync_sets, "FEW", 0)  # statement triggers carry even one row as a set
-    mapping = replace(MAPPING, triggers=request.param)
+    monkeypatch.setattr(sync_sets, "FEW", request.param[1])  # 0: statement triggers carry even one row as a set
+    mapping = replace(MAPPING, triggers=request.param[0])
     with a_database(database) as conn:
         switch_on(conn, Direction.FORWARD, mapping)
         switch_on(conn, Direction.REVERSE, mapping)

@@ -89,13 +89,15 @@ SCENES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=list(Triggers))
+@pytest.fixture(
+    params=[(Triggers.ROW, 0), (Triggers.STATEMENT, 0), (Triggers.STATEMENT, 32)], ids=["row", "set", "few"]
+)
 def conn(database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conn]:
-    monkeypatch.setattr(sync_sets, "FEW", 0)
+    monkeypatch.setattr(sync_sets, "FEW", request.param[1])
     mapping = Mapping(
         id="orders", old=TableName("public", "orders"), new=TableName("public", "orders_v2"), old_key=("id",),
         new_key=("id",), columns=(("id", "o.id"), ("p", "o.a")), back=(("id", "n.id"), ("a", "n.p")),
-        triggers=request.param,
+        triggers=request.param[0],
     )  # fmt: skip
     with connect(database, application_name="application") as conn:
         conn.execute(TABLES)

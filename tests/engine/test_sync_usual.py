@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from console.journal.connect import Conn, connect
-from console.plan.model import Direction, Lookup, Mapping, Refusal, TableName
+from console.plan.model import Direction, Lookup, Mapping, Refusal, TableName, Triggers
 from tests.engine.scene import MAPPING, a_database, switch_on
 
 AT = "2026-02-01 10:00:00+00"
@@ -31,7 +31,7 @@ def general(conn: Conn, statement: str) -> set[str]:
         before = _calls(conn)
         conn.execute(statement)
         called = set(_calls(conn) - before)
-    assert called & {"forward_row", "reverse_row"}, "the trigger was seen at all"
+    assert any(name.startswith(("forward_", "reverse_")) for name in called), "the trigger was seen at all"
     return called & set(GENERAL)
 
 
@@ -67,6 +67,26 @@ def test_a_key_that_a_row_leaves_is_carried_by_the_trigger_alone(conn: Conn) -> 
     assert conn.execute("SELECT shop, item, note FROM sales").fetchall() == [("S1", "item4", "b")]
     assert not general(conn, "DELETE FROM sales_v2")
     assert conn.execute("SELECT count(*) FROM sales").fetchone() == (0,)
+
+
+def test_statements_of_few_rows_are_carried_by_their_trigger_alone(conn: Conn) -> None:
+    switch_on(conn, Direction.BOTH, replace(MAPPING, triggers=Triggers.STATEMENT))
+    two = f"('{AT}', 'S1', 'item1', 1, 'a'), ('{AT}', 'S2', 'item2', 2, 'b')"
+    assert not general(conn, f"INSERT INTO sales VALUES {two}")
+    assert not general(conn, "UPDATE sales SET note = note || 'x'")
+    assert not general(
+        conn, "UPDATE sales SET shop = 'S1', item = CASE item WHEN 'item1' THEN 'item4' ELSE 'item7' END"
+    )
+    held = conn.execute("SELECT good_id, note FROM sales_v2 ORDER BY 1").fetchall()
+    assert held == [(4, "ax"), (7, "bx")]
+    assert not general(conn, "UPDATE sales_v2 SET good_id = good_id + 12, amount = 5")
+    assert not general(conn, f"INSERT INTO sales_v2 VALUES ('{AT}', 1, 1, 'c')")
+    assert not general(conn, "DELETE FROM sales_v2 WHERE good_id = 16")
+    assert conn.execute("SELECT item, amount::int, note FROM sales ORDER BY 1").fetchall() == [
+        ("item1", 1, "c"), ("item19", 5, "bx"),
+    ]  # fmt: skip
+    assert not general(conn, "DELETE FROM sales")
+    assert conn.execute("SELECT count(*) FROM sales_v2").fetchone() == (0,)
 
 
 def test_a_key_that_is_left_where_something_else_stands_goes_to_the_general_functions(conn: Conn) -> None:

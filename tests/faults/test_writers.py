@@ -196,3 +196,24 @@ def test_a_comparison_waits_for_a_row_that_an_application_holds(database: str) -
     assert conn.execute("SELECT amount::int FROM sales_v2 WHERE note = 'row 2'").fetchone() == (5,)
     assert one(conn, "SELECT count(*) FROM pgferry.recheck") == 0
     conn.close()
+
+
+def test_a_comparison_waits_for_a_table_that_an_application_holds(database: str) -> None:
+    """An application empties or alters a table: the comparison tries again instead of failing the run."""
+    conn = a_database(database, rows=200)
+    plan = a_slow_plan()
+    run_id = a_run(database, plan)
+    order(database, plan, run_id, Verb.START, until="copy")
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgferry run%' AND wait_event_type = 'Lock'"
+    )
+    with connect(database, application_name="holder", autocommit=False) as holder:
+        holder.execute("LOCK TABLE sales IN ACCESS EXCLUSIVE MODE")
+        send(database, run_id, Verb.START, until="end")
+        with runner_thread(database, plan, run_id) as running:
+            for _ in range(2):  # two waits that ended in a lock timeout
+                until(lambda: one(conn, waits) or running.done(), "a wait")
+                until(lambda: not one(conn, waits), "it to stand aside")
+            holder.rollback()
+            assert running.result(timeout=20) is RunStatus.DONE, state_of(database, run_id).error
+    conn.close()
