@@ -87,6 +87,7 @@ def _operate(here: Settings, wanted: DemoSettings, plan: Plan, traffic: Traffic 
             ascii_only=wanted.drawn.ascii_only,
             theme=wanted.drawn.theme,
             mouse=wanted.drawn.mouse,
+            stays=False,
         )
         result = _stop(here, plan, traffic)
         if result is not None:

@@ -28,11 +28,13 @@ def run_console(
     ascii_only: bool | None = None,
     theme: str | None = None,
     mouse: bool = False,
+    stays: bool = True,
 ) -> int:
     """Show the run until the operator leaves; returns the exit code. The run itself is never touched by leaving.
 
-    ``ascii_only`` and ``theme`` override what the terminal's settings suggest; ``mouse`` lets it choose lines. Raises
-    UsageError where no screen can be drawn (``TERM=dumb``, or no terminal) and for a theme that is not known.
+    ``ascii_only`` and ``theme`` override what the terminal's settings suggest; ``mouse`` lets it choose lines; ``stays``:
+    the server outlives the console, so that one can come back. Raises UsageError where no screen can be drawn
+    (``TERM=dumb``, or no terminal) and for a theme that is not known.
     """
     refuse_unusable(os.environ)
     terminal = look(os.environ, ascii_only=ascii_only, theme=theme)
@@ -44,7 +46,7 @@ def run_console(
     closer.start()
     closer.join(2.0)
     state = shell.facts.state
-    if state is not None and is_active(state) and world.player is None:
+    if stays and state is not None and is_active(state) and world.player is None:
         pauses = shell.facts.can_control and shell.facts.on_detach is OnDetach.PAUSE
         does = "pauses after its batch or statement" if pauses else "goes on"
         sys.stderr.write(f"Run {state.run_id} {does}. Come back to it with: pgferry attach {state.run_id}\n")

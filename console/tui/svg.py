@@ -23,7 +23,7 @@ from rich.theme import Theme
 from console.text import plain
 from console.tui.canvas import joined
 
-CELL, LINE, SIZE = 8.4, 18.0, 14  # a cell's width, a line's height and the font's size, in pixels
+CELL, LINE, SIZE = 8.43, 18.0, 14  # a cell's width, a line's height and the font's size, in pixels
 MARGIN = 12
 _STRETCH = re.compile(r"\S+(?: \S+)*")
 _BASE = 13.5  # from a line's top to its letters' feet
@@ -66,12 +66,13 @@ def svg(lines: Sequence[Text], styles: Mapping[str, Style], palette: Palette, ti
     width = max((item.cell_len for item in lines), default=0) * CELL + 2 * MARGIN
     height = len(lines) * LINE + 2 * MARGIN
     head = _HEAD.format(w=width, h=height, title=escape(plain(title)), size=SIZE, ground=palette.ground.hex)
-    body = [
+    marks = [
         mark
         for number, item in enumerate(lines)
         for run in _runs(joined(item.render(pen)), MARGIN + number * LINE, palette)
         for mark in _drawn(run, palette)
     ]
+    body = sorted(marks, key=lambda mark: mark.startswith("<text"))  # no ground hides the end of the text before it
     return "\n".join([head, *body, "</svg>"]) + "\n"
 
 

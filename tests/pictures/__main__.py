@@ -31,7 +31,7 @@ def main() -> int:
     """Draw every picture into ``--folder``."""
     parser = argparse.ArgumentParser(prog="python -m tests.pictures", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="where they go (default: here)")
-    parser.add_argument("--rows", type=int, default=300_000, help="tickers to generate (default 300000)")
+    parser.add_argument("--rows", type=int, default=600_000, help="tickers to generate (default 600000)")
     parser.add_argument("--traffic", type=float, default=200.0, help="operations/s (default 200)")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +44,15 @@ def main() -> int:
             schema.install(conn)
         with Traffic(plan, conninfo, rate=args.traffic) as traffic:
             settings = Settings(conninfo, plan.root, operator=OPERATOR, environment="DEMO")
-            world = NeutralWorld(settings, plan)
-            world.server = str(conninfo_to_dict(conninfo)["host"])
+
+            def look(control: bool = False) -> NeutralWorld:
+                made = NeutralWorld(settings, plan, control=control)
+                made.server = str(conninfo_to_dict(conninfo)["host"])
+                return made
+
+            world = look(control=True)
             try:
-                Course(world, plan, conninfo, args.folder, say).run()
+                Course(world, look, plan, conninfo, args.folder, say).run()
             finally:
                 world.close()
             if not traffic.stop().ok:

@@ -28,6 +28,7 @@ class Course:
     """The run and where its pictures go; ``say`` is told what happens."""
 
     world: NeutralWorld
+    another: Callable[[], NeutralWorld]  # one that has read nothing yet
     plan: Plan
     conninfo: str
     folder: Path
@@ -41,9 +42,13 @@ class Course:
 
     def preview(self, task_id: str) -> None:
         """What a task would run, with the database's own sizes."""
-        still = Still(self.world, USUAL)
-        still.preview(task_id)
-        self._write("preview", still)
+        fresh = self.another()
+        try:
+            still = Still(fresh, USUAL)
+            still.preview(task_id)
+            self._write("preview", still)
+        finally:
+            fresh.close()
 
     def _write(self, name: str, still: Still) -> None:
         path = self.folder / f"{name}.svg"
@@ -78,7 +83,7 @@ class Course:
         """Tasks in mid copy, then the same copy held back by sessions that wait for a lock."""
         self.send(Verb.START, until="P2.2.2")
         self.until("the copy", lambda state: any(not p.finished for p in state.progress))
-        self.send(Verb.SPEED, duty_percent=10)
+        self.send(Verb.SPEED, duty_percent=25)
         self.until("the middle", lambda state: any(not p.finished and p.share > 0.4 for p in state.progress))
         self.save("tasks", size=WIDE)
         with self.waiting():

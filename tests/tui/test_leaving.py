@@ -38,6 +38,16 @@ def test_leaving_restores_the_terminal() -> None:
         assert session.ended() == 0
 
 
+def test_nobody_is_asked_back_to_a_server_that_goes_with_the_console() -> None:
+    with console(options="stays=False") as session:
+        session.shows("help")
+        session.press("q")
+        session.shows("leave")
+        session.press("q")
+        assert session.ended() == 0
+        assert b"Come back" not in session.raw()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_told_to_end(number: int, code: int) -> None:
     with console("BusyWorld") as session:
