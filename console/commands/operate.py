@@ -18,6 +18,7 @@ from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
 from console.headless.rollback_text import rollback_text
 from console.headless.run_html import run_html
+from console.headless.streams import say
 from console.headless.words import duration, safe, to_json
 from console.journal.state import OnDetach, RunState, RunStatus, Verb
 from console.plan import order
@@ -34,8 +35,8 @@ def the_plan(settings: Settings) -> Plan:
 
 
 def out(value: object) -> None:
-    """Results go to stdout alone; JSON for anything that is not text."""
-    print(value if isinstance(value, str) else json.dumps(value, indent=2, default=str))
+    """Results go to stdout alone; JSON for anything that is not text. A reader that left stops nothing."""
+    say(value if isinstance(value, str) else json.dumps(value, indent=2, default=str))
 
 
 def follow(world: JournalWorld) -> RunState:
@@ -219,10 +220,10 @@ def report(settings: Settings, output: str) -> int:
     """Print the whole report of the newest run, or (jsonl) all of it as a recording that ``pgferry replay`` plays."""
     if output == "jsonl":
         from console.commands.replay import recorded
-        from console.journal.recording import to_lines
+        from console.journal.recording_file import to_lines
 
         for line in to_lines(recorded(settings, None)):
-            out(line)
+            print(line)
         return 0
     plan = load_plan(settings.plan_dir, settings.layout) if settings.plan_dir else None
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from console.commands.previews import Previews
 from console.commands.settings import Drawn, Settings, state_folder
 from console.commands.shown import Shown
-from console.errors import ConnectionFailed, PlanError, Refused, UsageError
+from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_markdown
 from console.headless.words import duration
-from console.journal import recording, runs, schema
+from console.journal import runs, schema
 from console.journal.connect import connect
+from console.journal.recorded import record
 from console.journal.recording import Recording
+from console.journal.recording_file import from_lines
 from console.journal.state import RollbackPreview, RunState, Verb
 from console.plan.load import load_plan
 from console.plan.model import Doc, Plan
@@ -131,8 +133,15 @@ class ReplayWorld(Shown):
         return self._plan
 
     def state(self) -> RunState:
-        """The run at the moment that is shown."""
-        return self._shown.at(self.player.now())
+        """The run at the moment that is shown. Raises FerryError where a fact of it was edited."""
+        moment = self.player.now()
+        try:
+            return self._shown.at(moment)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FerryError(
+                f"What the recording says of {moment:%H:%M:%S} cannot be shown: it was edited ({error}).",
+                do="Export the run again: pgferry report --format jsonl.",
+            ) from None
 
     def wait(self, seconds: float) -> None:
         """See Player."""
@@ -199,14 +208,14 @@ def recorded(settings: Settings, run_id: int | None) -> Recording:
         row = runs.latest(conn, None) if run_id is None else runs.get(conn, run_id)
         if row is None:
             raise UsageError(f"There is no run {run_id} in this database." if run_id else "No run was started yet.")
-        return recording.record(conn, row.id, settings.environment)
+        return record(conn, row.id, settings.environment)
 
 
 def from_file(path: Path) -> Recording:
     """The recording in a file. Raises UsageError when it is none."""
     try:
         with path.open(encoding="utf-8") as lines:
-            return recording.from_lines(lines, str(path))
+            return from_lines(lines, str(path))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

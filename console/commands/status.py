@@ -8,6 +8,7 @@ from dataclasses import replace
 from console.commands.settings import Settings
 from console.errors import PlanError
 from console.headless.report import report_json, status_text
+from console.headless.streams import say
 from console.journal import admission, events, read, runs, schema, traffic
 from console.journal.connect import Conn, connect, in_a_sentence
 from console.journal.look import Look
@@ -19,7 +20,7 @@ from console.plan.approval import Person, Wanted
 def status(settings: Settings, output: str) -> int:
     """Print where the newest run stands; with a plan's files, the newest of that plan."""
     state = _of_plan(settings) if settings.plan_dir else _newest(settings)
-    print(json.dumps(report_json(state), indent=2, default=str) if output == "json" else status_text(state))
+    say(json.dumps(report_json(state), indent=2, default=str) if output == "json" else status_text(state))
     return 0
 
 

@@ -28,10 +28,12 @@ from console.engine.session import RECONNECT_SECONDS
 from console.errors import ConnectionFailed, FerryError, PlanError, Refused, UsageError
 from console.headless.report import report_json, report_markdown
 from console.headless.run_html import run_html
-from console.journal import admission, commands, events, lease, read, recording, runs, schema, steps, traffic
+from console.journal import admission, commands, events, lease, read, runs, schema, steps, traffic
 from console.journal.connect import Conn, connect
 from console.journal.look import Look
-from console.journal.recording import Recording, to_lines
+from console.journal.recorded import record
+from console.journal.recording import Recording
+from console.journal.recording_file import to_lines
 from console.journal.settle import READER_TIMEOUT
 from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
 from console.plan.approval import Standing, Wanted
@@ -387,7 +389,7 @@ class JournalWorld(Shown):
 
     def recording(self, run_id: int) -> Recording:
         """The whole run, to be replayed or drawn. Raises ConnectionFailed for a role that may not read its history."""
-        return self._use(lambda conn: recording.record(conn, run_id, self._settings.environment))
+        return self._use(lambda conn: record(conn, run_id, self._settings.environment))
 
     def save_report(self) -> str:
         """Write the report as Markdown, JSON, HTML and a recording; returns the path of the Markdown file."""

@@ -18,7 +18,7 @@ from console.commands.world import JournalWorld
 from console.headless.report import report_json, report_markdown, report_text, status_text
 from console.headless.run_html import run_html
 from console.headless.words import to_json
-from console.journal.recording import from_lines, to_lines
+from console.journal.recording_file import from_lines, to_lines
 from console.journal.state import RunStatus, Verb
 from console.plan.load import load_plan
 from console.plan.model import Plan

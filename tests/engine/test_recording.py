@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from console.errors import UsageError
-from console.journal import recording
 from console.journal.connect import Conn, connect
 from console.journal.read import run_state
-from console.journal.recording import Recording, from_lines, to_lines
+from console.journal.recorded import record
+from console.journal.recording import Recording
+from console.journal.recording_file import from_lines, to_lines
 from console.journal.state import RunState, RunStatus, TaskStatus, Verb
 from tests.engine.scene import WHOLE, a_database, a_plan, a_run, order
 from tests.engine.tiny import ferry, tiny_plan
@@ -56,7 +57,7 @@ def told(database: str) -> tuple[Recording, list[tuple[datetime, RunState]]]:
             seen.append(_now(conn, run_id))
         order(database, plan, run_id, Verb.ROLLBACK, to="start")
         seen.append(_now(conn, run_id))
-        return recording.record(conn, run_id, "DEV"), seen
+        return record(conn, run_id, "DEV"), seen
 
 
 def test_a_recording_says_what_the_screens_said_at_each_moment(
@@ -85,9 +86,9 @@ def test_a_file_holds_all_of_it(told: tuple[Recording, list[tuple[datetime, RunS
     assert again == recorded
     assert again.at(again.ended) == recorded.at(recorded.ended)
     assert list(to_lines(again)) == lines
-    for broken in ('{"is":"event"}', "[]", "nonsense", '{"is":"nothing"}', '{"is":"run","format":99}'):
+    for broken in ('{"is":"event"}', "[]", "nonsense", '{"is":"nothing"}', '{"is":"run","format":0}'):
         with pytest.raises(UsageError, match=r"run\.jsonl:2"):
-            from_lines([lines[0], broken], "run.jsonl")
+            from_lines([lines[0] + "\n", broken + "\n"], "run.jsonl")
     with pytest.raises(UsageError, match="no recording"):
         from_lines([], "run.jsonl")
 
@@ -133,7 +134,7 @@ def test_statements_that_may_name_a_secret_are_not_exported(database: str) -> No
             ' "query": "SELECT 1"}]'
         )
         conn.execute("INSERT INTO pgferry.live VALUES (%s, 'sessions:lock', %s)", (run_id, sessions))
-        text = "\n".join(to_lines(recording.record(conn, run_id, "DEV")))
+        text = "\n".join(to_lines(record(conn, run_id, "DEV")))
     assert "hunter2" not in text
     assert "SELECT 1" in text
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -192,17 +190,6 @@ def test_a_terminal_that_lacks_a_character_stops_nothing(tmp_path: Path) -> None
     code, out, err = ferry("plan", "--plan", str(root), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (code, err) == (0, "")
     assert "Gr??e ?" in out
-
-
-def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
-    command = [sys.executable, "-m", "console", "plan", "--plan", str(shipped_plan())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.read(10)
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
 
 
 RISKY = "CREATE TABLE fresh (i int);\n\nALTER TABLE orders ADD COLUMN mark int DEFAULT random();\n"

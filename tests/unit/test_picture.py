@@ -10,7 +10,8 @@ import pytest
 from console import cli
 from console.commands.picture import moment
 from console.errors import UsageError
-from console.journal.recording import Frame, Recording, to_lines
+from console.journal.recording import Frame, Recording
+from console.journal.recording_file import to_lines
 from console.journal.state import Event, Target, TaskState, TaskStatus
 
 BEGAN = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
