@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 
 from console.commands.console_world import ConsoleWorld
+from console.commands.paper import PaperWorld
 from console.commands.settings import Drawn, Settings
-from console.commands.world import JournalWorld, PaperWorld, finished
+from console.commands.world import JournalWorld, finished
 from console.engine.blockers import session_words
 from console.engine.lend import lend
 from console.engine.runner import EXIT

@@ -35,8 +35,8 @@ from console.journal.recorded import record
 from console.journal.recording import Recording
 from console.journal.recording_file import to_lines
 from console.journal.settle import READER_TIMEOUT
-from console.journal.state import RollbackPreview, RunState, RunStatus, Target, Verb
-from console.plan.approval import Standing, Wanted
+from console.journal.state import RollbackPreview, RunState, RunStatus, Verb
+from console.plan.approval import Standing
 from console.plan.model import Doc, Plan
 from console.sql.model import TaskPreview
 from console.tui.ports import Receipt
@@ -75,6 +75,7 @@ class JournalWorld(Shown):
         self._lock = threading.RLock()
         self._previews: Previews | None = None
         self._runner: subprocess.Popen[str] | None = None
+        self._log_from = 0
         self._looker = Looker(settings.dsn, state_folder())
 
     @property
@@ -260,13 +261,18 @@ class JournalWorld(Shown):
             outcome = self._use(lambda conn: commands.outcome(conn, command))
             if outcome is not None:
                 return Receipt(*outcome)
-            if starts and self._ended() and (self.runner_died() or starts == STARTS):
+            if starts and self._ended() and (self.runner_died() or starts == STARTS or self._use(self._frozen)):
                 return self._withdraw(command, self._last_words())
             before = self._runner
             self._use(self._ensure_runner)
             starts += self._runner is not before
             time.sleep(0.1)
         return Receipt(True, "sent; no answer yet")
+
+    def _frozen(self, conn: Conn) -> bool:
+        """Whether a runner that does not answer holds the run: no other one can answer either."""
+        held = lease.read(conn, self._run_id) if self._run_id is not None else None
+        return held is not None and held.held and not held.alive
 
     def _withdraw(self, command: int, died: str) -> Receipt:
         """Answer a command in the place of a runner that could not start, so that no later one carries it out."""
@@ -349,6 +355,10 @@ class JournalWorld(Shown):
         assert self._plan is not None
         assert self._run_id is not None
         patience = DEMO_PATIENCE_SECONDS if self._settings.environment == "DEMO" else RECONNECT_SECONDS
+        log = log_file(self._run_id)
+        self._log_from = (
+            len(log.read_text(errors="replace")) if log.exists() else 0
+        )  # runners before it wrote there too
         self._runner = start_runner(
             self._settings.dsn, self._plan.root, self._run_id, self._settings.operator, layout=self._plan.layout,
             takeover=takeover, patience_s=patience,
@@ -369,7 +379,9 @@ class JournalWorld(Shown):
     def _last_words(self) -> str:
         assert self._runner is not None
         assert self._run_id is not None
-        lines = log_file(self._run_id).read_text(errors="replace").strip().splitlines()
+        if self._runner.returncode < 0:
+            return f"it was ended by signal {-self._runner.returncode}"
+        lines = log_file(self._run_id).read_text(errors="replace")[self._log_from :].strip().splitlines()
         return (
             lines[-1].removeprefix("pgferry: ").rstrip(".")
             if lines
@@ -410,76 +422,6 @@ class JournalWorld(Shown):
             if conn is not None and not conn.closed:
                 conn.close()
         self._looker.close()
-
-
-class PaperWorld(Shown):
-    """A plan without any database: everything can be read, nothing can be done."""
-
-    player = None
-    offer = ""
-    can_control = False
-
-    def __init__(self, plan: Plan, operator: str) -> None:
-        self._plan = plan
-        self._operator = operator
-        self._previews = Previews(plan, record=Record.of(plan, state_folder()))
-        self._reader: Reader | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """The plan on disk."""
-        return self._plan
-
-    def state(self) -> RunState:
-        """Every task pending, on no server."""
-        target = Target("(no database)", "", 0, str(self._plan.server_max), "", "DRY RUN")
-        stands = admission.read_standing(None, Wanted.of(self._plan), self._plan)
-        return replace(read.paper_state(self._plan, target, datetime.now(UTC), self._operator), approval=stands)
-
-    def wait(self, seconds: float) -> None:
-        """Nothing ever changes."""
-        time.sleep(seconds)
-
-    def preview(self, task_id: str) -> TaskPreview:
-        """What the task would run."""
-        return self._previews.of(task_id)
-
-    def docs(self) -> tuple[Doc, ...]:
-        """The plan's pages."""
-        return self._plan.docs
-
-    def rollback_preview(self, to: str) -> RollbackPreview:
-        """What undoing would run, task by task."""
-        if self._reader is None:
-            self._reader = Reader(self._plan, None, state_folder())
-        return on_paper(self._plan, to, self._reader)
-
-    def forget_rollback(self) -> None:
-        """Nothing takes long here."""
-
-    def take_control(self) -> Receipt:
-        """Always refused."""
-        raise Refused("This is a dry run without a database: nothing can be controlled.")
-
-    def send(self, verb: Verb, **args: object) -> Receipt:
-        """Always refused."""
-        raise Refused("This is a dry run without a database: nothing can be started.")
-
-    @property
-    def reviewer(self) -> str:
-        """Who would approve the plan from here."""
-        return self._operator
-
-    def approve(self, comment: str, *, withdraw: bool = False) -> str:
-        """Record in the file beside the plan that the reviewer approves it as it was read, or takes that back."""
-        return put_name(Settings(operator=self._operator), self._plan, comment, withdraw=withdraw, offline=True)
-
-    def save_report(self) -> str:
-        """Refused: there is no run."""
-        raise Refused("There is no run to report on.", do="Print the plan: pgferry plan --format markdown.")
-
-    def close(self) -> None:
-        """Nothing to release."""
 
 
 def finished(state: RunState) -> bool:

@@ -17,7 +17,17 @@ from console.headless.words import (
     to_json,
 )
 from console.journal.public import public
-from console.journal.state import Audit, CheckState, Latency, LockWait, Progress, RunState, TaskState, TaskStatus
+from console.journal.state import (
+    Audit,
+    CheckState,
+    Latency,
+    LockWait,
+    Progress,
+    RunState,
+    RunStatus,
+    TaskState,
+    TaskStatus,
+)
 from console.plan.approval import sentences
 from console.text import shorten
 
@@ -118,10 +128,14 @@ def run_facts(state: RunState) -> list[tuple[str, str]]:
     """What run it is and how it stands, as names and words."""
     target, lease = state.target, state.lease
     where = f"{target.database} at {target.host}:{target.port}, PostgreSQL {target.server_version}"
+    at_work = state.status in (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK)
     if lease is None:
-        runner = "none"
+        runner = "none: pgferry resume starts one" if at_work else "none"
     else:
-        health = "alive" if lease.alive else "NOT ANSWERING"
+        lost = (
+            "NOT ANSWERING, but it holds the run: pgferry resume --take-over" if lease.held else "GONE: pgferry resume"
+        )
+        health = "alive" if lease.alive else lost
         runner = f"{lease.holder} on {lease.host}, pid {lease.pid}, heartbeat {duration(lease.age_s)} ago, {health}"
     entries = [
         ("run", f"{state.run_id}, {state.status.value}"),

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from console.commands.settings import Settings
 from console.commands.spawn import log_file, start_runner
+from console.commands.world import JournalWorld
 from console.errors import Refused
 from console.journal import lease, runs, schema
 from console.journal.connect import connect
 from console.journal.state import RunStatus, Verb
+from console.plan.load import load_plan
 from console.plan.model import Plan, TableName
 from tests.engine.scene import MAPPING, WHOLE, a_database, a_plan, a_run, order
 from tests.engine.tiny import ferry, start, tiny_plan
@@ -167,6 +173,24 @@ def test_after_kill_9_the_next_runner_need_not_wait(
     conn.close()
 
 
+def test_a_killed_runner_is_not_given_the_words_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every runner of a run writes into one file; what another one said there is not why this one ended."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    world = JournalWorld(Settings(operator="dba-1"), load_plan(tiny_plan(tmp_path)), run_id=7)
+    log_file(7).parent.mkdir(parents=True)
+    program = "import sys, time; time.sleep(float(sys.argv[1])); sys.exit(3)"
+    for seconds, words in (("60", "it was ended by signal 9"), ("0", "the runner ended with code 3")):
+        log_file(7).write_text("pgferry: somebody else was refused.\n")
+        made = subprocess.Popen([sys.executable, "-c", program, seconds])
+        monkeypatch.setattr("console.commands.world.start_runner", Mock(return_value=made))
+        world._start_runner()
+        if seconds == "60":
+            made.kill()
+        made.wait(30)
+        assert world.runner_died() == words
+    world.close()
+
+
 def test_a_hung_runner_is_taken_over_only_when_asked(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +211,10 @@ def test_a_hung_runner_is_taken_over_only_when_asked(
         assert not held.alive
         code, _, err = ferry("apply", *words)
         assert (code, f"alice already runs this: process {hung.pid}" in err) == (5, True), err
+        code, _, err = ferry("resume", *words)
+        assert (code, "take the run over: 'pgferry resume --take-over'" in err) == (5, True), err
+        code, out, _ = ferry("status", *words)
+        assert (code, "NOT ANSWERING, but it holds the run: pgferry resume --take-over" in out) == (0, True), out
         code, out, err = ferry("resume", "--take-over", *words)
         assert (code, f"taken over from alice, process {hung.pid} on" in out) == (0, True), out + err
         hung.send_signal(signal.SIGCONT)

@@ -176,7 +176,7 @@ def test_status_names_who_runs_and_who_blocks() -> None:
     dead = a_run_state("lock wait")
     assert dead.lease is not None
     dead = replace(dead, lease=replace(dead.lease, age_s=42.0, alive=False))
-    assert "heartbeat 42 s ago, NOT ANSWERING" in status_text(dead)
+    assert "heartbeat 42 s ago, GONE: pgferry resume" in status_text(dead)
     assert "runner    none" in status_text(a_run_state("paused"))
 
 
