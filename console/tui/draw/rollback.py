@@ -16,6 +16,7 @@ from console.tui.facts import Facts, Missing
 from console.tui.glyphs import Glyphs
 
 WIDE = 110
+LISTED = 72  # cells from which on the list has room for a long title
 ROOMY = 12  # lines under the list from which on sentences are told in full
 LEAST_STEPS = 6  # lines of the list that facts never take
 
@@ -54,7 +55,7 @@ def screen(facts: Facts, found: Sequence[Point], chosen: int, step: int, size: t
     walls = wall_lines(found, width)
     if chosen >= len(found):
         lines = [line((" Roll back", "title")), rule(facts.glyphs, width), *slider(found, chosen, width, facts.glyphs)]
-        left = line((" Nothing before it can be reached from here: what the way back needs is gone for good.", "dim"))
+        left = line((" Nothing before it can be reached: what a way back needs is gone for good.", "dim"))
         return fill([*lines, line(), *walls, left, line(), *after], width, height)
     point = found[chosen].id
     lines = [
@@ -111,8 +112,9 @@ def _narrow(
         return [line(), *(item for item in _section("It cannot be done", (preview.impossible,), width, "bad", 6))]
     below = _facts(preview, width, max(height - LEAST_STEPS - 1, 3))
     lines, sight = _steps(preview, step, glyphs, (width, height - len(below) - 1), with_basis=with_basis)
+    title = " What happens, in this order" if width >= LISTED else " What happens"
     head = ends(
-        line((" What happens, in this order", "title"), (f"  {sight}" if sight else "", "dim")),
+        line((title, "title"), (f"  {sight}" if sight else "", "dim")),
         line(total_time(preview), " "),
         width,
     )

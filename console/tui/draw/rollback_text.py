@@ -39,8 +39,11 @@ def step_lines(step: RollbackStep, number: int, total: int, width: int, glyphs: 
     why = f"{numbers.about(step.seconds)}: {step.basis}" if step.basis else numbers.about(step.seconds)
     lines += [line(" ", item) for item in wrap(why, width - 2, "dim")]
     locks = step.locks or ("",) * len(step.statements)
+    before = ""
     for text, lock in zip(step.statements, locks, strict=True):
-        lines += [line("   ", item) for item in wrap(lock, width - 4, lock_style(lock))] if lock else []
+        if lock and lock != before:
+            lines += [line("   ", item) for item in wrap(lock, width - 4, lock_style(lock))]
+        before = lock
         lines += numbered(text, 1, width) if "\n" in text.strip() else [line("     ", first_line(text))]
     return lines
 
