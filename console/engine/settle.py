@@ -54,6 +54,7 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
             )
         if waiting:
             session.wishes.sleep(0.5)
+    _say_what_was_noted(session, mapping)
     carried += _forget_stale(session, mapping, facts)
     doubtful = _patiently(session, lambda conn: conn.execute(_doubtful(mapping, facts)).fetchall())
     for start in range(0, len(doubtful), BATCH):
@@ -61,6 +62,19 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
         part = doubtful[start : start + BATCH]
         carried += _carry(session, mapping, facts, lambda _, part=part: part)  # type: ignore[misc]
     return carried
+
+
+def _say_what_was_noted(session: Session, mapping: Mapping) -> None:
+    """Notes that name no key (a row that cannot go, triggers that keep changing a row) are told once, and forgotten."""
+    if not session.run_id:  # a comparison outside of any run has no log
+        return
+    rows = session.conn.execute(
+        "WITH noted AS (DELETE FROM pgferry.recheck WHERE mapping = %s AND key = '{}' RETURNING reason)"
+        " SELECT reason, count(*) FROM noted GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5",
+        (mapping.id,),
+    ).fetchall()
+    for reason, times in rows:
+        session.event("check", f"{mapping.id}: {reason}" + (f" ({times:,} times)" if times > 1 else ""))
 
 
 def _forget_stale(session: Session, mapping: Mapping, facts: MappingFacts) -> int:

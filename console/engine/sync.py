@@ -138,6 +138,9 @@ def triggers(
 ) -> list[Runnable]:
     """The barrier: CREATE TRIGGER waits for every transaction that has written the table, then no write escapes.
 
+    The old table is locked first, as its writers do: with the new one locked they would wait for us, and we for them, and
+    never would there be none of them.
+
     Partitions get the row trigger from their parent, but TRUNCATE of one needs a trigger of its own.
     """
     made: list[Runnable] = []
@@ -155,10 +158,10 @@ def triggers(
                 for operation in sync_sets.OPERATIONS
             ]
         made += [
+            *(gate.triggers(mapping, old) if way is Direction.REVERSE else ()),
             *writes,
             truncate_trigger(mapping, way, source_of(mapping, way, old)),
             *(truncate_trigger(mapping, way, partition) for partition in _partitions(facts, way)),
-            *(gate.triggers(mapping, old) if way is Direction.REVERSE else ()),
         ]
     return made
 
@@ -184,13 +187,13 @@ def truncate_trigger(mapping: Mapping, way: Direction, owner: TableName) -> Runn
 
 
 def drop_triggers(mapping: Mapping, direction: Direction, old: TableName) -> list[Runnable]:
-    """The way back of ``triggers``; partitions' own are dropped by ``drop_functions``."""
+    """The way back of ``triggers``; partitions' own are dropped by ``drop_functions``. The old table first, as there."""
     dropped: list[Runnable] = [
         sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(trigger_name(way, what), table(source_of(mapping, way, old)))
-        for way in reversed(direction.ways)
+        for way in direction.ways
         for what in reversed(trigger_kinds(mapping))
     ]
-    return dropped + (gate.drop_triggers(mapping, old) if Direction.REVERSE in direction.ways else [])
+    return (gate.drop_triggers(mapping, old) if Direction.REVERSE in direction.ways else []) + dropped
 
 
 def drop_functions(mapping: Mapping, direction: Direction) -> list[Runnable]:

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg.errors import DeadlockDetected
 
-from console.engine import gate
+from console.engine import gate, sync
+from console.engine.facts import mapping_facts
 from console.journal.connect import Conn, connect
 from console.plan.model import Direction, Mapping, Writers
 from tests.engine.scene import MAPPING, a_database, switch_on
@@ -229,3 +230,32 @@ def test_many_writers_of_both_sides_for_long(database: str, statements: int) -> 
         load.run(60.0, each_side=4)
         assert load.deadlocks == 0
         load.assert_nothing_lost(conn)
+
+
+@pytest.mark.parametrize("direction", [Direction.REVERSE, Direction.BOTH])
+def test_the_old_table_is_locked_before_the_new_one(database: str, direction: Direction) -> None:
+    """As its writers do. With the new one locked they would hold the old one and wait for us, who wait for the old one."""
+    with a_database(database) as conn:
+        facts = mapping_facts(conn, MAPPING, "pgferry_archive")
+        switch_on(conn, Direction.FORWARD)
+        switched_on = sync.triggers(MAPPING, Direction.REVERSE, MAPPING.old, facts)
+        with conn.transaction():
+            for statement in sync.prepare(MAPPING, facts, Direction.REVERSE, MAPPING.old):
+                conn.execute(statement)
+            conn.execute(switched_on[0])
+            assert locked(conn) == {"sales": "ShareRowExclusiveLock"}
+            for statement in switched_on[1:]:
+                conn.execute(statement)
+        with conn.transaction():
+            conn.execute(sync.drop_triggers(MAPPING, direction, MAPPING.old)[0])
+            assert locked(conn) == {"sales": "AccessExclusiveLock"}
+
+
+def locked(conn: Conn) -> dict[str, str]:
+    """The strong locks of this session on both tables."""
+    return dict(
+        conn.execute(
+            "SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = pg_backend_pid()"
+            " AND c.relname IN ('sales', 'sales_v2') AND l.mode IN ('ShareRowExclusiveLock', 'AccessExclusiveLock')"
+        ).fetchall()
+    )

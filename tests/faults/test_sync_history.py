@@ -17,7 +17,7 @@ from console.journal.connect import Conn
 from console.journal.state import RunStatus, Verb
 from console.plan.model import BackfillSettings, Direction, Kind, Leads, Mapping, Plan, TableName, Triggers
 from tests.engine.scene import MAPPING, a_database, a_plan, a_run, a_task, order
-from tests.faults.history import Gate, History, Side, Writer, assert_as_written, start_rows
+from tests.faults.history import Clerk, Gate, History, Side, Writer, assert_as_written, start_rows
 from tests.faults.tools import assert_equal, chunks_done, runner_thread, send, state_of, until
 
 _NAMED = (("shop", "text"), ("item", "text"), ("amount", "numeric"), ("note", "text"))
@@ -84,26 +84,30 @@ class Example:
         ]
         self.truncates = self.chance.random() < 0.3
         self.writers[0].truncates = self.truncates
+        self.clerk = Clerk(self.database, str(seed)) if self.chance.random() < 0.4 else None
 
     def __str__(self) -> str:
         return (
             f"{self.layout}, {self.mapping.triggers.value} triggers, {len(self.writers)} writers,"
-            f" {'both at once' if self.at_once else 'one after the other'}, truncates: {self.truncates}"
+            f" {'both at once' if self.at_once else 'one after the other'}, truncates: {self.truncates},"
+            f" clerk: {self.clerk is not None}"
         )
 
     def play(self) -> Counter[str]:
         """The whole life of the run; returns what the writers did."""
         self.gate.let("old")
-        for writer in self.writers:
-            writer.start()
+        threads: list[Writer | Clerk] = [*self.writers, *([self.clerk] if self.clerk else [])]
+        for thread in threads:
+            thread.start()
         try:
             self._through()
         finally:
-            for writer in self.writers:
-                writer.ended.set()
-            for writer in self.writers:
-                writer.join(30)
-        assert [fault for writer in self.writers for fault in writer.failed] == [], str(self)
+            for thread in threads:
+                thread.ended.set()
+            for thread in threads:
+                thread.join(30)
+        assert [fault for thread in threads for fault in thread.failed] == [], str(self)
+        self.history.counts["changes of lookups"] = self.clerk.changes if self.clerk else 0
         assert_equal_but_for_rejects(self)
         assert_as_written(self.conn, self.sides, self.history)
         return self.history.counts
@@ -124,8 +128,12 @@ class Example:
         self._to("again", RunStatus.DONE)
 
     def _to(self, task: str, goal: RunStatus = RunStatus.WAITING) -> None:
+        if self.clerk and self.plan.task(task).kind is Kind.CHECK:
+            self.clerk.rest()
         status, answer = order(self.database, self.plan, self.run_id, Verb.START, until=task)
         assert status is goal, (str(self), task, status, answer, state_of(self.database, self.run_id).error)
+        if self.clerk and goal is not RunStatus.DONE:
+            self.clerk.works.set()
 
     def _copy(self) -> None:
         """The copy; paused once on the way, perhaps."""
