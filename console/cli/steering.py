@@ -26,6 +26,11 @@ def add_steering(add: Add) -> None:
     resume = add("resume", "go on after a pause or a failure", _resume)
     resume.add_argument("--take-over", action="store_true", help="in the place of a runner that does not answer")
 
+    confirm = add("confirm", "answer a gate that waits for a person, or begin a step with no way back", _confirm)
+    confirm.add_argument("task", metavar="TASK", help="the gate, or the purge")
+    confirm.add_argument("--yes", action="store_true", help="a gate's answer, without asking")
+    confirm.add_argument("--typed", default="", metavar="DATABASE", help="the database's name, for a purge")
+
     cancel = add("cancel", "cancel the statement of a session that is in the way, or this run's own", _cancel)
     cancel.add_argument("pid", type=whole(1), metavar="PID", help="as 'pgferry status' shows it")
     cancel.add_argument("--terminate", action="store_true", help="end the session, its transaction is rolled back")
@@ -115,6 +120,12 @@ def _resume(settings: Settings, args: argparse.Namespace) -> int:
     from console.commands import operate
 
     return operate.resume(settings, take_over=args.take_over)
+
+
+def _confirm(settings: Settings, args: argparse.Namespace) -> int:
+    from console.commands.confirm import confirm
+
+    return confirm(settings, args.task, typed=args.typed, yes=args.yes)
 
 
 def _cancel(settings: Settings, args: argparse.Namespace) -> int:

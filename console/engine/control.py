@@ -14,6 +14,7 @@ from console.engine import rollback
 from console.engine.attendance import Attendance, Gone
 from console.engine.interrupt import signal
 from console.engine.session import Session, is_lost
+from console.engine.tasks import STANDS
 from console.errors import FerryError, LeaseLost, Refused, UsageError
 from console.journal import admission, approvals, commands, control, events, lease, runs
 from console.journal.commands import Command
@@ -250,6 +251,10 @@ class Control:
         row = runs.tasks(self.conn, self.session.run_id).get(task_id)
         if row is None or self.session.plan.task(task_id).kind is not Kind.GATE:
             raise UsageError(f"{task_id or '(no task)'} is not a gate.")
+        if self._status() is RunStatus.ROLLING_BACK:
+            raise Refused("The run is rolling back.", do="Wait until it is done, or pause it first.")
+        if row.status in STANDS:
+            raise Refused(f"{task_id} is done already.", state="Nothing was changed.")
         if self._status() is RunStatus.NEW:
             self._admit(command)
         runs.task_note(self.conn, self.session.run_id, task_id, f"confirmed by {command.actor}")
@@ -280,6 +285,8 @@ class Control:
             raise UsageError(f"{task_id or '(no task)'} is not a purge.")
         if command.args.get("typed") != database:
             raise Refused("Purging destroys data.", state="Nothing was changed.", do=f"Type {database} to confirm.")
+        if self._status() is RunStatus.ROLLING_BACK:
+            raise Refused("The run is rolling back.", do="Wait until it is done, or pause it first.")
         self._admit(command)
         runs.set_goal(self.conn, self.session.run_id, RunStatus.RUNNING, until=task_id, back_to="")
         return f"purge {task_id}, confirmed by typing {database}"
