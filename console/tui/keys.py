@@ -66,6 +66,7 @@ KEYS: tuple[Key, ...] = (
     Key("points", "", "left/right", "point", "", footer=("rollback",)),
     Key("moves", "", "j/k", "move", "", footer=("preview", "docs", "help")),
     Key("whole", "", "enter", "all SQL", "", footer=("preview",)),
+    Key("settings", "", "enter", "settings", "", footer=("backfill",)),
     Key("confirms", "", "enter", "roll back", "", footer=("rollback",), control=True),
     Key(
         "left",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from console.journal.state import Progress, RunState, Setting, Signal
+from console.text import plain
 from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
-from console.tui.draw.base import beside, cell, ends, fill, fit, heading, line, rule, scrolled, span, wrap
+from console.tui.draw.base import beside, cell, clip, ends, fill, fit, heading, line, rule, scrolled, span, wrap
 from console.tui.draw.frame import run_words
 from console.tui.facts import Facts, is_active
 from console.tui.glyphs import Glyphs
@@ -30,6 +32,9 @@ def screen(facts: Facts, chosen: int, opened: bool, size: tuple[int, int]) -> li
     lines = _listing(state, chosen, (width, max(height // 4, 4)), glyphs)
     lines += _entry(progress, state, width, glyphs)[2 if lines and width < WIDE else 0 :]  # the list has name and bar
     room = height - len(lines)
+    if opened:
+        below = [*_settings(progress, width, glyphs), *_rejects(state, progress, width, glyphs, room)]
+        return fill([*lines, *below], width, height)
     if width >= WIDE:
         left = (width - 3) * 4 // 9
         right = width - 3 - left
@@ -39,15 +44,15 @@ def screen(facts: Facts, chosen: int, opened: bool, size: tuple[int, int]) -> li
         return fill(
             [*lines, *beside(fill(first, left, room), fill(second, right, room), glyphs, columns)], width, height
         )
-    if opened:
-        return fill([*lines, *_settings(progress, width, glyphs)], width, height)
     rejects = _rejects(state, progress, width, glyphs, REASONS)
     signals = _signals(progress, width, glyphs, room - len(rejects) - ESSENTIAL)
-    pace = _pace(progress, width, facts)[: max(room - len(rejects) - len(signals), ESSENTIAL)]
+    if len(rejects) + len(signals) + ESSENTIAL > room:  # their number stands above, the reasons beside the settings
+        rejects = []
+    pace = _pace(progress, width, facts)[: max(room - len(rejects) - len(signals), 3)]
     return fill([*lines, *pace, *signals, *rejects], width, height)
 
 
-ESSENTIAL = 6  # lines of the pace that are always in sight: heading, rate, batch, why, time at work, workers
+ESSENTIAL = 6  # lines of the pace that come before the reasons of refusals: up to the time at work and the workers
 
 
 def _none_yet(facts: Facts) -> list[Text]:
@@ -100,11 +105,11 @@ def _entry(progress: Progress, state: RunState, width: int, glyphs: Glyphs) -> l
     second = line(" ", bar(progress.share, width - 12, glyphs, "ok" if progress.finished else "run"), share)
     rejected = f"{numbers.count(progress.rows_rejected)} rejected"
     done = f"{numbers.count(progress.rows_done)} of {numbers.count(progress.rows_total)} rows read"
-    wrote = f"{numbers.count(progress.rows_written)} written, " if progress.what == "copy" else ""
+    wrote = f", {numbers.count(progress.rows_written)} written" if progress.what == "copy" else ""
     there = progress.rows_done - progress.rows_written - progress.rows_rejected  # the sync had carried them already
     if progress.what == "copy" and there > 0:
-        wrote += f"{numbers.count(there)} there already, "
-    third = line(" ", f"{done}, {wrote}", (rejected, "warn" if progress.rows_rejected else "dim"))
+        wrote += f", {numbers.count(there)} there already"
+    third = line(" ", f"{done}, ", (rejected, "warn" if progress.rows_rejected else "dim"), wrote)
     return [first, second, fit(third, width)]
 
 
@@ -154,23 +159,22 @@ def _settings(progress: Progress, width: int, glyphs: Glyphs) -> list[Text]:
     ranked = sorted(progress.settings, key=lambda item: item.set_by == BY_PLAN)
     if not ranked:
         return []
-    columns = 2 if 78 <= width < WIDE else 1
-    room = width // columns - 2
-    cells = [
-        fit(
-            line(
-                cell(item.name, 24, "" if item.set_by == BY_PLAN else "title"),
-                cell(item.value or "none", 9, right=True),
-                "  ",
-                (item.set_by, "dim" if item.set_by == BY_PLAN else "warn"),
-            ),
-            room,
-        )
-        for item in ranked
-    ]
+    columns = 2 if width >= 78 else 1
+    cells = [_setting(item, width // columns - 2) for item in ranked]
     rows = -(-len(cells) // columns)
     pairs = [line(*(part for item in cells[row::rows] for part in (" ", item, " "))) for row in range(rows)]
     return [heading(glyphs, width, "settings now, and who set them"), *pairs]
+
+
+def _setting(item: Setting, width: int) -> Text:
+    """A setting: name, value, who set it (without the host where room is scarce)."""
+    by_plan = item.set_by == BY_PLAN
+    who = item.set_by if width >= 48 else item.set_by.partition("@")[0]
+    value = clip(plain(item.value), 20) or "none"
+    named = cell(item.name, 21, "" if by_plan else "title")
+    return fit(
+        line(named, cell(value, max(8, cell_len(value)), right=True), " ", (who, "dim" if by_plan else "warn")), width
+    )
 
 
 def _wrapped(name: str, text: str, width: int) -> list[Text]:

@@ -166,7 +166,8 @@ def footer(keys: Sequence[tuple[str, str]], width: int) -> Text:
         for key, word in shown:
             parts += [(key, "key"), " ", (word, "dim"), "  "]
         text = line(*parts)
-        if text.cell_len <= width + 2 or len(shown) < 2:
+        text.rstrip()
+        if text.cell_len <= width or len(shown) < 2:
             return fit(text, width)
         del shown[-2]
 
