@@ -459,10 +459,19 @@ def _busy() -> RunState:
     )
 
 
+def _runner_lost(*, held: bool) -> RunState:
+    """A copy whose runner is not heard any more; ``held``: its session lives."""
+    state = _mid_backfill()
+    assert state.lease is not None
+    return replace(state, lease=replace(state.lease, age_s=42.0, alive=False, held=held))
+
+
 STATES: dict[str, Callable[[], RunState]] = {
     "fresh": _fresh,
     "mid backfill": _mid_backfill,
     "paused": lambda: replace(_mid_backfill(), status=RunStatus.PAUSED, lease=None),
+    "runner gone": lambda: _runner_lost(held=False),
+    "runner frozen": lambda: _runner_lost(held=True),
     "lock wait": _lock_wait,
     "failed check": _failed_check,
     "differing rows": _differing_rows,

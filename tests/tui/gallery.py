@@ -34,6 +34,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "rollback asks": ("rollback", "open"),
     "leave asks": ("stop", "stop"),
     "control asks": ("control",),
+    "detach asks": ("detach",),
+    "lost runner asks": ("pause",),
     "cancel asks": ("activity", "bottom", "up", "cancel"),
     "end asks": ("activity", "end"),
 }
