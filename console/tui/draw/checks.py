@@ -115,8 +115,8 @@ def _verdict(check: CheckState, later: ComparisonState | None, width: int) -> li
 
 
 def _said(name: str, text: str, width: int, style: str = "") -> list[Text]:
-    """A fact, over two lines where it is long."""
-    words = wrap(text, width - 10, style, limit=2)
+    """A fact, over two lines where it is long, or four where it stands beside the list."""
+    words = wrap(text, width - 10, style, limit=2 if width >= 70 else 4)
     return [line(cell("" if index else name, 10, "dim"), item) for index, item in enumerate(words)]
 
 
