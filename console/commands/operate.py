@@ -27,6 +27,11 @@ from console.plan import settings as live
 from console.plan.load import load_plan
 from console.plan.model import Plan
 
+STEERING = (
+    "these lines only show the run, and leaving them does not touch it; pgferry pause, resume, speed, rollback, confirm"
+    " and cancel steer it, each with --plan DIR"
+)
+
 
 def the_plan(settings: Settings) -> Plan:
     """The plan named on the command line. Raises PlanError, UsageError without one."""
@@ -305,7 +310,8 @@ def attach_screen(
     plain = plain or not can_draw(os.environ)
     if control and plain:
         raise UsageError(
-            "Lines only show a run.", do="Steer it with pgferry pause, resume, speed, rollback; or use a terminal."
+            "Lines only show a run.",
+            do="Steer it with pgferry pause, resume, speed, rollback, confirm; or use a terminal.",
         )
     world = _answering(
         ConsoleWorld(settings, plan, may=control, asked=control, run_id=run_id, on_detach=_detach(on_detach))
@@ -320,6 +326,7 @@ def attach_screen(
 def _watch_lines(world: JournalWorld, *, ascii_only: bool | None) -> int:
     """The run as lines on stdout until it stops; the exit code says how. Leaving does not touch it."""
     try:
+        print(f"pgferry: {STEERING}", file=sys.stderr)
         state = Follower(sys.stdout, lines=True, ascii_only=ascii_only).follow(world.state, world.wait, stop=finished)
         return outcome(state)
     finally:

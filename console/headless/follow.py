@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -13,11 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from console.headless.report import done_tasks, lock_words, progress_words
+from console.headless.lines import LineWriter, traffic_words
+from console.headless.report import done_tasks, lock_words
 from console.headless.words import count, duration, eta, safe
-from console.journal.state import Progress, RunState, TaskState, TaskStatus, Traffic
+from console.journal.state import Progress, RunState, TaskState
 
-_LINE_EVERY_S = 10.0  # a line for a copy in progress at most so often, by the server's clock
 _EVENTS_SHOWN = 6
 
 
@@ -33,60 +33,6 @@ def can_draw(environ: Mapping[str, str]) -> bool:
 
 def _ascii_only(stream: TextIO) -> bool:
     return not (getattr(stream, "encoding", "") or "").lower().startswith("utf")
-
-
-def traffic_words(traffic: Traffic) -> str:
-    """The applications' figures of the last seconds beside those before the run."""
-    now, before = traffic.now, traffic.before
-    return (
-        f"traffic: {count(now.operations)} operations in 5 s, p50 {now.p50_ms:.1f} ms, p99 {now.p99_ms:.1f} ms"
-        f" (before {before.p99_ms:.1f} ms), {count(traffic.during.errors)} errors so far"
-    )
-
-
-class LineWriter:
-    """Says of each new state only what is new since the last one, as lines with the server's time."""
-
-    def __init__(self, *, ascii_only: bool = False) -> None:
-        self._ascii_only = ascii_only
-        self._status = ""
-        self._tasks: dict[str, str] = {}
-        self._event = 0
-        self._said_at: dict[tuple[str, str], float] = {}
-
-    def lines(self, state: RunState) -> list[str]:
-        """The lines for ``state``, oldest fact first."""
-        found = [*self._events(state), *self._changes(state), *self._progress(state)]
-        return [safe(line, ascii_only=self._ascii_only) for line in found]
-
-    def _events(self, state: RunState) -> Iterator[str]:
-        for event in state.events:
-            if event.id > self._event:
-                self._event = event.id
-                task = f" {event.task_id}" if event.task_id else ""
-                yield f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind}{task}: {event.text}"
-
-    def _changes(self, state: RunState) -> Iterator[str]:
-        now = f"{state.server_now:%Y-%m-%d %H:%M:%S}"
-        for task in state.tasks:
-            if self._tasks.get(task.id, "pending") != task.status.value and task.status is not TaskStatus.BEFORE:
-                why = task.error or task.blocked_on
-                yield f"{now} {task.id} {task.title}: {task.status.value}{f' ({why})' if why else ''}"
-            self._tasks[task.id] = task.status.value
-        if state.status.value != self._status:
-            self._status = state.status.value
-            tasks = f"{done_tasks(state)}/{len(state.own)} tasks"
-            yield f"{now} run {state.run_id}: {self._status}, {tasks}{f': {state.error}' if state.error else ''}"
-
-    def _progress(self, state: RunState) -> Iterator[str]:
-        at = state.server_now.timestamp()
-        for progress in state.progress:
-            key = (progress.task_id, progress.mapping)
-            due = at - self._said_at.get(key, float("-inf")) >= _LINE_EVERY_S
-            if progress.finished or not due:
-                continue
-            self._said_at[key] = at
-            yield f"{state.server_now:%Y-%m-%d %H:%M:%S} {progress.task_id} {progress_words(progress)}"
 
 
 def picture(state: RunState, *, ascii_only: bool = False) -> RenderableType:

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from console.headless.follow import LineWriter, picture
+from console.headless.follow import picture
+from console.headless.lines import LineWriter
 from console.headless.report import report_json, report_markdown, report_text, status_line, status_text
 from console.journal.state import RunState
 from console.text import MARKS, plain, visible

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from console.headless.follow import Follower, LineWriter, picture, wants_lines
+from console.headless.follow import Follower, picture, wants_lines
+from console.headless.lines import LineWriter
 from console.headless.plan_facts import PlanReport
 from console.headless.plan_markdown import plan_markdown
 from console.headless.plan_text import plan_json, plan_text

@@ -1,0 +1,78 @@
+"""The lines of a run for those who see no screen: all that a screen tells, once, with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from console.headless.lines import LineWriter, next_words
+from console.journal.state import Lease, RunState, RunStatus
+from tests.canned import NOW, a_run_state
+
+
+def later(state: RunState, seconds: float) -> RunState:
+    return replace(state, server_now=state.server_now + timedelta(seconds=seconds))
+
+
+def test_who_is_in_the_way_is_said_once_with_how_to_cancel_it() -> None:
+    writer = LineWriter()
+    state = a_run_state("lock wait")
+    first = "\n".join(writer.lines(state))
+    assert "pid 2211 (nightly-report, analyst) blocks us" in first
+    assert "idle in transaction for 30 min 43 s" in first
+    assert "pgferry cancel 2211 --terminate ends it" in first, "there is no statement to cancel"
+    assert "waits for its lock" in first or "stands aside" in first
+    assert writer.lines(later(state, 1)) == []
+    free = replace(later(state, 2), sessions=(), lock_wait=None)
+    assert writer.lines(free) == [f"2026-11-21 23:41:09 pid {pid} is no longer in the way" for pid in (2211, 2304)]
+    assert writer.lines(later(free, 1)) == []
+
+
+def test_a_runner_that_does_not_answer_is_told_and_its_return() -> None:
+    writer = LineWriter()
+    state = a_run_state("mid backfill")
+    lease = Lease("ann", "db1", 4711, NOW, 42.0, False)
+    writer.lines(state)
+    (said,) = writer.lines(replace(later(state, 1), lease=lease))
+    assert "the runner of ann, process 4711 on db1, was last heard 42 s ago" in said
+    assert "pgferry resume --take-over" in said
+    assert writer.lines(replace(later(state, 2), lease=lease)) == []
+    (said,) = writer.lines(replace(later(state, 3), lease=replace(lease, alive=True, age_s=0.1)))
+    assert said.endswith("the runner answers")
+    assert writer.lines(replace(later(state, 4), lease=None)) == [], "between two runners there is none"
+    (said,) = writer.lines(replace(later(state, 5), lease=None))
+    assert "no runner works at the run: pgferry resume starts one" in said
+
+
+def test_new_errors_of_applications_are_told() -> None:
+    writer = LineWriter()
+    state = a_run_state("mid backfill")
+    assert state.traffic is not None
+    traffic = replace(state.traffic, during=replace(state.traffic.during, errors=0))
+    assert not [line for line in writer.lines(replace(state, traffic=traffic)) if "traffic:" in line]
+    worse = replace(traffic, during=replace(traffic.during, errors=3))
+    assert [line for line in writer.lines(replace(later(state, 1), traffic=worse)) if line.endswith("3 errors so far")]
+    assert writer.lines(replace(later(state, 2), traffic=worse)) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("paused", "pgferry resume goes on"),
+        ("gate", "pgferry confirm P3.1.3 --plan DIR"),
+        ("mid backfill", ""),
+        ("done", ""),
+        ("failed check", ""),
+    ],
+)
+def test_a_run_that_stands_says_how_it_goes_on(moment: str, words: str) -> None:
+    state = a_run_state(moment)
+    assert words in next_words(state)
+    assert bool(next_words(state)) == bool(words)
+    assert [line for line in LineWriter().lines(state) if f"run 7: {state.status}" in line and words in line]
+
+
+def test_a_run_that_reached_its_stop_says_how_it_goes_on() -> None:
+    assert "pgferry apply --plan DIR goes on" in next_words(a_run_state("paused", status=RunStatus.WAITING))
