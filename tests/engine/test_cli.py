@@ -116,11 +116,15 @@ def test_a_run_from_end_to_end(database: str, tmp_path: Path, capsys: pytest.Cap
 
     code, out, err = said(capsys, "rollback", *on, "--to", "2", "--show", "--format", "json")
     assert (code, err) == (0, "")
-    assert [step["task_id"] for step in json.loads(out)["steps"]] == ["B1"]
+    shown = json.loads(out)
+    assert [step["task_id"] for step in shown["steps"]] == ["B1"]
+    assert (shown["steps"][0]["basis"], shown["at_risk"], shown["before"]) == ("nothing runs", [], [])
     code, out, err = said(capsys, "rollback", *on, "--to", "start", "--show")
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()[:3]] == ["B1", "A2", "A1"]
     assert "loses: nothing" in out
+    assert "(only the catalogue changes)" in out
+    assert "ACCESS EXCLUSIVE on things" in out
     assert "public.things" in objects(database), "only shown"
 
     without = json.loads(said(capsys, "status", "--dsn", database, "--format", "json")[1])  # by a shorter way, the same
