@@ -15,7 +15,7 @@ from console.tui.draw import base
 from console.tui.draw.base import clip, ends, fit, heading, rule, wrap
 from console.tui.glyphs import ASCII, UNICODE
 from console.tui.shell import Shell
-from tests.tui.gallery import SIZES, gallery, moments
+from tests.tui.gallery import SIZES, a_picture, gallery, moments
 from tests.tui.world import a_shell, settled
 
 HALF_A_NUMBER = re.compile(r"[0-9],?\.\.(?!\.)")
@@ -79,6 +79,12 @@ def test_a_number_is_whole_or_not_there(number: int, before: str, width: int) ->
     assert set(figures) <= {f"{number:,}", "5"}
     assert f"{before}{number:,} of 5 rows".startswith(shown.rstrip(" ."))
     assert shown.startswith(before[: width - 2])
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_who_waits_behind_us_is_never_cut_off(size: tuple[int, int]) -> None:
+    shown = a_picture("lock wait").lines(*size)
+    assert any("12 wait behind us, blocked by pid 2211 nightly-report" in line.plain for line in shown)
 
 
 def test_wrapping_loses_no_word() -> None:

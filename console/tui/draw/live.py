@@ -204,8 +204,8 @@ def held_back(state: RunState, width: int) -> Text:
         first = blockers[0]
         more = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
         count = max(state.lock_wait.behind if state.lock_wait else 0, len(waiters))
-        behind = f"; {count} wait behind us" if count else ""
-        return line(" ", ("blocked by ", "bad"), session_words(first), more, (behind, "bad"))
+        behind = f"{count} wait behind us, " if count else ""
+        return line(" ", (behind, "bad"), ("blocked by ", "bad"), session_words(first, more))
     throttling = [
         signal
         for item in state.progress
@@ -225,10 +225,13 @@ def held_back(state: RunState, width: int) -> Text:
     return line(*parts)
 
 
-def session_words(session: Session) -> str:
-    """Another session in words: ``pid 2211 nightly-report (analyst), idle in transaction 31 min: SELECT ..``."""
+def session_words(session: Session, more: str = "") -> str:
+    """Another session in words: ``pid 2211 nightly-report (analyst), idle in transaction 31 min: SELECT ..``.
+
+    ``more`` (other sessions) stands before the query, which may be long.
+    """
     who = f"pid {session.pid} {session.application} ({session.user})"
-    return f"{who}, {session.state} {numbers.age(session.age_s)}: {session.query}"
+    return f"{who}, {session.state} {numbers.age(session.age_s)}{more}: {session.query}"
 
 
 def traffic_line(traffic: Traffic, glyphs: Glyphs, width: int) -> Text:
