@@ -63,7 +63,7 @@ def _row_trigger(
     VALUES ({id}, '{{}}', 'triggers of both sides keep changing the row');
     RETURN NULL;
   END IF;
-{usual}  IF pgferry_usual THEN
+{version}{usual}  IF pgferry_usual THEN
     NULL;
   ELSIF TG_OP = 'UPDATE' THEN
     IF {changed} THEN
@@ -79,6 +79,13 @@ def _row_trigger(
 END"""
     ).format(
         declarations=raw(sync_usual.DECLARATIONS),
+        version=parts.one_version(
+            old if direction is Direction.FORWARD else mapping.new,
+            key,
+            sql.SQL("SELECT {} WHERE TG_OP <> 'DELETE'").format(
+                commas(sql.SQL("{} AS {}").format(column("NEW", n), sql.Identifier(n)) for n in key)
+            ),
+        ),
         usual=usual,
         depth=raw(str(derive.MAX_DEPTH)),
         id=sql.Literal(mapping.id),

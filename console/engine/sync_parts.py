@@ -109,6 +109,23 @@ def same(left: str, right: str, names: tuple[str, ...]) -> Composed:
     return ands(sql.SQL("{} = {}").format(column(left, n), column(right, n)) for n in names)
 
 
+def one_version(source: TableName, names: tuple[str, ...], keys: Composed) -> Composed:
+    """PL/pgSQL: refuse to go on where an older snapshot shows two rows for one of ``keys``, a SELECT of written keys.
+
+    It does where the key's row was deleted by a transaction that committed since, and is now written anew: what the
+    table holds cannot be told from what it held. The transaction is told to begin again, as such applications expect.
+    Counted, not joined: a join on unique keys stops at the first row.
+    """
+    return sql.SQL(
+        """  IF current_setting('transaction_isolation') <> 'read committed' AND EXISTS (
+    SELECT 1 FROM ({}) z WHERE (SELECT count(*) FROM {} s WHERE {}) > 1
+  ) THEN
+    RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
+  END IF;
+"""
+    ).format(keys, table(source), same("s", "z", names))
+
+
 def no_reject(mapping: Mapping, direction: Direction, key: Composed) -> Composed:
     """No reject is noted for the key; whether any is noted at all is asked first, since to make the key's text is dear."""
     noted = sql.SQL("EXISTS (SELECT 1 FROM pgferry.reject r WHERE r.mapping = {} AND r.direction = {}").format(

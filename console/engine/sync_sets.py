@@ -324,7 +324,7 @@ BEGIN
   IF pg_trigger_depth() = 1 THEN
     PERFORM nextval({counter});
   END IF;
-  pgferry_alone := (SELECT count(*) FROM (SELECT 1 FROM {first} LIMIT {few}) z) < {few};
+{version}  pgferry_alone := (SELECT count(*) FROM (SELECT 1 FROM {first} LIMIT {few}) z) < {few};
   IF NOT pgferry_alone THEN
   BEGIN
     {work};
@@ -343,6 +343,13 @@ BEGIN
   RETURN NULL;
 END"""
     ).format(
+        version=raw("")
+        if operation == "delete"
+        else parts.one_version(
+            old if forward else mapping.new,
+            key,
+            sql.SQL("SELECT {} FROM pgferry_came c").format(commas(column("c", n) for n in key)),
+        ),
         declarations=raw(sync_usual.DECLARATIONS),
         usual=_usual(mapping, facts, way, old, operation),
         first=raw(_TABLES[operation][0]),

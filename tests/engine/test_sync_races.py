@@ -86,6 +86,29 @@ def test_two_spellings_of_one_key_at_the_same_instant(database: str, conn: Conn)
             assert refused == ([ALIAS] if len(left) == 2 else []), what
 
 
+def test_a_key_written_anew_under_an_older_snapshot_is_told_to_begin_again(database: str, conn: Conn) -> None:
+    """It still sees the row that another deleted: two rows of one key, of which the older would be carried."""
+    writes = {
+        "sales": f"INSERT INTO sales VALUES ('{AT}', 'S1', 'item1', 2, 'anew')",
+        "sales_v2": f"INSERT INTO sales_v2 VALUES ('{AT}', 1, 2, 'anew')",
+    }
+    with psycopg.connect(database, autocommit=True) as older:
+        for table, write in writes.items():
+            conn.execute("TRUNCATE sales")
+            conn.execute("INSERT INTO sales VALUES (%s, 'S1', 'item1', 1, 'deleted')", (AT,))
+            older.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            older.execute("SELECT 1 FROM sales")
+            conn.execute("DELETE FROM sales")
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                older.execute(write.encode())
+            older.execute("ROLLBACK")
+            older.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            older.execute(write.encode())
+            older.execute("COMMIT")
+            for side in ("sales", "sales_v2"):
+                assert conn.execute(f"SELECT note FROM {side}".encode()).fetchall() == [("anew",)], table
+
+
 @pytest.mark.parametrize("noted", ["recheck", "tombstone"])
 def test_what_is_made_good_later_does_not_undo_a_newer_write(database: str, conn: Conn, noted: str) -> None:
     """A key was noted for a second look; since then the new side wrote what the old one refuses. That is the last word."""
