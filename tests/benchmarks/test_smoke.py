@@ -137,6 +137,7 @@ def test_the_preview_of_a_long_plan_is_measured(server: EmbeddedServer) -> None:
     assert set(found) == {preview.LOAD, preview.FIRST, preview.ALL, preview.DATABASE}
 
 
+@pytest.mark.long  # what it uses is tested without it
 def test_the_console_is_measured(server: EmbeddedServer) -> None:
     found = {one.name: one for one in console.measure(server, 1, seconds=0.3, pause=0.2)}
     assert set(found) == {*console.WORDS, console.FIRST, console.LOCAL, console.FAR, "bytes, 80x24", "bytes, 120x40"}

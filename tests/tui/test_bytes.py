@@ -10,6 +10,7 @@ from tests.tui.terminals import SSH, Session, console
 
 SCREENS = {"tasks": "1", "preview": "2", "backfill": "3", "checks": "4", "activity": "5", "log": "6", "rollback": "u"}
 SIZES = [(80, 24), (120, 40)]
+LONG = pytest.mark.long  # what costs less where its neighbours are tested
 LOOKS = {"ssh": SSH, "truecolor": {"COLORTERM": "truecolor"}}
 
 
@@ -20,8 +21,10 @@ def spent(session: Session, seconds: float) -> int:
     return session.total - before
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    ("look", "size"),
+    [("ssh", SIZES[0]), ("ssh", SIZES[1]), ("truecolor", SIZES[1]), pytest.param("truecolor", SIZES[0], marks=LONG)],
+)
 def test_first_paint_keys_and_idle(look: str, size: tuple[int, int]) -> None:
     """At most 12 kB, 1 kB and nothing. A screen that opens is drawn whole: 4 kB over SSH.
 

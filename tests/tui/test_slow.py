@@ -50,7 +50,7 @@ def test_a_stalled_terminal_stalls_nothing_else(seconds: float) -> None:
         time.sleep(0.5)
         assert session.cpu() - before < 0.3, "it does not spin"
         session.go_on()
-        session.shows("following", "task     dba@bastion")
+        session.shows("following", "throttle dba@bastion")
         session.until(lambda: clock(session) > "23:41:04", "the clock of now")
         assert session.total - stalled < 60_000, "only what the kernel held, and the newest"
 
