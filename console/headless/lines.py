@@ -9,6 +9,7 @@ from console.headless.words import count, duration, safe
 from console.journal.state import RunState, RunStatus, Session, TaskStatus, Traffic
 
 _LINE_EVERY_S = 10.0  # a line for what changes all the time at most so often, by the server's clock
+_DONE = "done in "  # as the runner begins its word of a task that is complete
 _AT_WORK = (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK)
 
 
@@ -49,9 +50,12 @@ class LineWriter:
         return True
 
     def _events(self, state: RunState) -> Iterator[str]:
+        titles = {task.id: task.title for task in state.tasks}
         for event in state.events:
             if event.id > self._event:
                 self._event = event.id
+                if event.kind == "task" and (event.text == titles.get(event.task_id) or event.text.startswith(_DONE)):
+                    continue  # that it began, or is done: said with the task itself
                 task = f" {event.task_id}" if event.task_id else ""
                 yield f"{event.at:%Y-%m-%d %H:%M:%S} {event.kind}{task}: {event.text}"
 
@@ -60,7 +64,8 @@ class LineWriter:
         for task in state.tasks:
             if self._tasks.get(task.id, "pending") != task.status.value and task.status is not TaskStatus.BEFORE:
                 why = task.error or task.blocked_on
-                yield f"{now} {task.id} {task.title}: {task.status.value}{f' ({why})' if why else ''}"
+                took = f" in {duration(task.seconds)}" if task.status is TaskStatus.COMPLETED else ""
+                yield f"{now} {task.id} {task.title}: {task.status.value}{took}{f' ({why})' if why else ''}"
             self._tasks[task.id] = task.status.value
         if state.status.value != self._status:
             self._status = state.status.value
@@ -136,7 +141,10 @@ def _now(state: RunState) -> str:
 
 
 def next_words(state: RunState) -> str:
-    """How a run that stopped on purpose goes on; empty for any other."""
+    """How a run that stopped on purpose goes on, or what a done one leaves to a person; empty for any other."""
+    final = next((task for task in state.tasks if task.kind == "purge" and task.status is TaskStatus.DEFERRED), None)
+    if state.status is RunStatus.DONE and final is not None:
+        return f"{final.id} is left and has no way back: pgferry confirm {final.id} --plan DIR asks for it"
     if state.status is RunStatus.PAUSED:
         return "pgferry resume goes on, pgferry rollback --to TASK goes back, each with --plan DIR"
     if state.status is not RunStatus.WAITING:

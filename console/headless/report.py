@@ -92,6 +92,8 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
 
 def progress_words(progress: Progress) -> str:
     """A copy or comparison in a few words."""
+    if progress.finished:
+        return f"{progress.what} {progress.mapping} done, {count(progress.rows_done)} rows"
     slowed = [signal.name for signal in progress.signals if signal.holds or signal.state == "throttling"]
     throttle = f", throttled by {', '.join(slowed)}" if slowed else f", {progress.held}" if progress.held else ""
     return (

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from console.headless.lines import LineWriter, next_words
-from console.journal.state import Lease, RunState, RunStatus
+from console.headless.report import progress_words
+from console.journal.state import Lease, RunState, RunStatus, TaskStatus
 from tests.canned import NOW, a_run_state
 
 
@@ -76,3 +77,28 @@ def test_a_run_that_stands_says_how_it_goes_on(moment: str, words: str) -> None:
 
 def test_a_run_that_reached_its_stop_says_how_it_goes_on() -> None:
     assert "pgferry apply --plan DIR goes on" in next_words(a_run_state("paused", status=RunStatus.WAITING))
+
+
+def test_a_done_run_names_the_purge_that_is_left() -> None:
+    state = a_run_state("done")
+    *others, last = state.tasks
+    left = replace(last, kind="purge", status=TaskStatus.DEFERRED)
+    said = next_words(replace(state, tasks=(*others, left)))
+    assert said == f"{last.id} is left and has no way back: pgferry confirm {last.id} --plan DIR asks for it"
+
+
+def test_a_copy_that_is_done_has_no_rate_and_no_end_to_come() -> None:
+    (progress, *_) = a_run_state("mid backfill").progress
+    assert progress_words(replace(progress, finished=True)) == "copy book_ticker done, 7,812,000 rows"
+
+
+def test_that_a_task_began_and_ended_is_said_once() -> None:
+    state = a_run_state("mid backfill")
+    task, event = state.tasks[0], state.events[-1]
+    begun = replace(event, id=event.id + 1, kind="task", task_id=task.id, text=task.title)
+    done = replace(event, id=event.id + 2, kind="task", task_id=task.id, text=f"done in 4.0 s: {task.title}")
+    back = replace(event, id=event.id + 3, kind="task", task_id=task.id, text="taking back: drops the table")
+    lines = LineWriter().lines(replace(state, events=(*state.events, begun, done, back)))
+    assert [line for line in lines if f" {task.id} {task.title}: completed in " in line]
+    assert len([line for line in lines if task.title in line]) == 1
+    assert [line for line in lines if line.endswith(f"task {task.id}: taking back: drops the table")]
