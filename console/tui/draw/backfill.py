@@ -200,7 +200,9 @@ def _signals(progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[
         return lines + [_signal_line(item, width) for item in quiet]
     half = (width - 6) // 2
     for one, *other in (quiet[at : at + 2] for at in range(0, len(quiet), 2)):
-        lines.append(line(" ", ("ok ", "ok"), *(fit(_brief(item), half) for item in (one, *other))))
+        lines.append(
+            line(" ", ("ok ", "ok"), *(fit(_brief(item), half if other else 2 * half) for item in (one, *other)))
+        )
     return lines
 
 
