@@ -52,7 +52,7 @@ def main() -> int:
 
             world = look(control=True)
             try:
-                Course(world, look, plan, conninfo, args.folder, say).run()
+                Course(world, look, plan, conninfo, args.rows, args.folder, say).run()
             finally:
                 world.close()
             if not traffic.stop().ok:

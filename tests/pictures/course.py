@@ -20,6 +20,7 @@ from tests.pictures.neutral import NeutralWorld
 
 WIDE, USUAL = (120, 34), (100, 30)
 PATIENCE_S = 600.0
+COPY_S = 30
 WAITERS = 5
 
 
@@ -31,6 +32,7 @@ class Course:
     another: Callable[[], NeutralWorld]  # one that has read nothing yet
     plan: Plan
     conninfo: str
+    rows: int
     folder: Path
     say: Callable[[str], None]
 
@@ -58,10 +60,14 @@ class Course:
     def until(self, what: str, seen: Callable[[RunState], bool]) -> RunState:
         """Wait for a moment of the run. Raises TimeoutError when it does not come."""
         end = time.monotonic() + PATIENCE_S
+        active = False
         while time.monotonic() < end:
             state = self.world.state()
             if seen(state):
                 return state
+            if active and finished(state):
+                raise RuntimeError(f"the run stopped before {what} was seen")
+            active = active or state.lease is not None
             if state.status is RunStatus.FAILED and what != "the failure":
                 raise RuntimeError(f"the run failed while waiting for {what}: {state.error}")
             time.sleep(0.1)
@@ -83,13 +89,13 @@ class Course:
         """Tasks in mid copy, then the same copy held back by sessions that wait for a lock."""
         self.send(Verb.START, until="P2.2.2")
         self.until("the copy", lambda state: any(not p.finished for p in state.progress))
-        self.send(Verb.SPEED, duty_percent=25)
+        self.send(Verb.SPEED, max_rows_per_second=self.rows // COPY_S)  # on a fast machine it would be over too soon
         self.until("the middle", lambda state: any(not p.finished and p.share > 0.4 for p in state.progress))
         self.save("tasks", size=WIDE)
         with self.waiting():
             self.until("the hold", lambda state: any(not p.finished and p.held for p in state.progress))
             self.save("backfill", "backfill")
-        self.send(Verb.SPEED, duty_percent=100)
+        self.send(Verb.SPEED, max_rows_per_second=0)
         self.until("P2.2.2", finished)
 
     @contextlib.contextmanager
