@@ -151,6 +151,8 @@ class Example:
     def _back(self, to: str) -> None:
         """Back to just before a task, with the new side closed; then forward to before the switches again."""
         self.gate.let("old")
+        if self.clerk:  # what cannot be carried back under its names of the moment would be lost
+            self.clerk.rest()
         self._take_back_what_only_new_holds()
         status, answer = order(self.database, self.plan, self.run_id, Verb.ROLLBACK, to=to)
         said = (str(self), to, status, answer, state_of(self.database, self.run_id).error)
