@@ -14,7 +14,7 @@ from console.commands.world import JournalWorld, finished
 from console.engine.blockers import session_words
 from console.engine.lend import lend
 from console.engine.runner import EXIT
-from console.errors import FerryError, Refused, StepFailed, UsageError
+from console.errors import ConnectionFailed, FerryError, Refused, StepFailed, UsageError
 from console.headless.follow import Follower, can_draw
 from console.headless.report import report_json, report_markdown, report_text, status_text
 from console.headless.rollback_text import rollback_text
@@ -323,11 +323,37 @@ def attach_screen(
     return run_console(world, ascii_only=drawn.ascii_only, theme=drawn.theme, mouse=drawn.mouse)
 
 
+def _patient(world: JournalWorld) -> Callable[[], RunState]:
+    """Looks at the run; a server that is away for a while is told once, and that it is back."""
+    last = world.state()
+    away = False
+
+    def look() -> RunState:
+        nonlocal last, away
+        try:
+            last = world.state()
+        except ConnectionFailed as error:
+            if error.final:
+                raise
+            if not away:
+                print(f"pgferry: {safe(error.what)} It is tried again until it answers.", file=sys.stderr)
+            away = True
+            return last
+        if away:
+            print("pgferry: the server answers again", file=sys.stderr)
+        away = False
+        return last
+
+    return look
+
+
 def _watch_lines(world: JournalWorld, *, ascii_only: bool | None) -> int:
     """The run as lines on stdout until it stops; the exit code says how. Leaving does not touch it."""
     try:
         print(f"pgferry: {STEERING}", file=sys.stderr)
-        state = Follower(sys.stdout, lines=True, ascii_only=ascii_only).follow(world.state, world.wait, stop=finished)
+        state = Follower(sys.stdout, lines=True, ascii_only=ascii_only).follow(
+            _patient(world), world.wait, stop=finished
+        )
         return outcome(state)
     finally:
         world.close()

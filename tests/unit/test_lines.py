@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
+from console.commands.operate import _patient
+from console.errors import ConnectionFailed
 from console.headless.lines import LineWriter, next_words
 from console.headless.report import progress_words
 from console.journal.state import Lease, RunState, RunStatus, TaskStatus
@@ -102,3 +105,26 @@ def test_that_a_task_began_and_ended_is_said_once() -> None:
     assert [line for line in lines if f" {task.id} {task.title}: completed in " in line]
     assert len([line for line in lines if task.title in line]) == 1
     assert [line for line in lines if line.endswith(f"task {task.id}: taking back: drops the table")]
+
+
+class Restarted:
+    """A server that is away for two looks."""
+
+    def __init__(self) -> None:
+        self.looks = [a_run_state("mid backfill")] * 2 + [None, None] + [a_run_state("done")]
+
+    def state(self) -> RunState:
+        found = self.looks.pop(0)
+        if found is None:
+            raise ConnectionFailed("The connection to the server was lost.", state="The run goes on by itself.")
+        return found
+
+
+def test_a_server_that_restarts_ends_no_watching(capsys: pytest.CaptureFixture[str]) -> None:
+    look = _patient(cast(Any, Restarted()))
+    seen = [look().status for _ in range(4)]
+    assert seen == [RunStatus.RUNNING] * 3 + [RunStatus.DONE]
+    assert capsys.readouterr().err.splitlines() == [
+        "pgferry: The connection to the server was lost. It is tried again until it answers.",
+        "pgferry: the server answers again",
+    ]
