@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from console.journal.activity import Activity, Counts, Drain, Replica, Slot, Use
 from console.journal.difference import Difference
 from console.journal.state import (
     CheckState,
@@ -278,6 +279,46 @@ def _lock_wait() -> RunState:
     )
 
 
+def _drain() -> RunState:
+    looks = (30,) * 14 + (4,)
+    fades = (30, 30, 30, 28, 30, 22, 14, 9, 3, 1, 0, 0, 0, 0, 0)
+    return _base(
+        tasks=tasks("P3.1.3", "P4.1.1", started_at=ago(620), seconds=620.0, note="quiet for 12 of 600 s"),
+        leads=(("book_ticker", "new"),),
+        drain=Drain("P4.1.1", "old", 12.0, 600.0, "nightly-report"),
+        activity=Activity(
+            ago(2),
+            looks,
+            uses=(
+                Use("old", "arbitrage-engine", fades),
+                Use("old", "nightly-report", (0,) * 12 + (3, 4, 1)),
+                Use("new", "arbitrage-engine", (0, 0, 2, 5, 8, 20, 25, 28) + (30,) * 6 + (4,)),
+            ),
+            counts=(
+                Counts("old", (4100, 4000, 4100, 3900, 2000, 900, 40, 3) + (0,) * 7, (9000,) * 15),
+                Counts("new", (0,) * 5 + (2000, 4000) + (4200,) * 8, (9100,) * 15),
+            ),
+            replicas=(
+                Replica("replica2 10.0.0.7", "streaming", "async", 48_234_496, 12.4),
+                Replica("replica1 10.0.0.6", "streaming", "sync", 0, 0.0),
+            ),
+            slots=(Slot("warehouse", "logical", False, "extended", 6_871_947_674),),
+        ),
+        around=(
+            Session(
+                2611, "nightly-report", "analyst", "active", 71.0, "SELECT * FROM book_ticker_snapshots",
+                "uses the old table", "book_ticker_snapshots ACCESS SHARE", "1700000000.1 1700000100.2",
+            ),
+            Session(
+                2701, "arbitrage-engine", "engine", "short transactions", 0.0, "INSERT INTO book_ticker_snapshots_v2 ...",
+                "uses the new table", "book_ticker_snapshots_v2", "1700000000.3 *",
+            ),
+        ),
+        traffic=some_traffic(),
+        events=events(("task", "P4.1.1", "P4.1.1 started")),
+    )  # fmt: skip
+
+
 def _failed_check() -> RunState:
     error = "Check rejects_small failed: expected value <= 1000, got 1340."
     return _base(
@@ -475,6 +516,7 @@ STATES: dict[str, Callable[[], RunState]] = {
     "lock wait": _lock_wait,
     "failed check": _failed_check,
     "differing rows": _differing_rows,
+    "drain": _drain,
     "gate": _gate,
     "done": _done,
     "purged": _purged,

@@ -184,7 +184,8 @@ def cancel(settings: Settings, pid: int, *, terminate: bool, yes: bool) -> int:
     """
 
     def work(world: JournalWorld) -> int:
-        found = [session for session in world.state().sessions if session.pid == pid]
+        state = world.state()
+        found = [session for session in (*state.sessions, *state.around) if session.pid == pid]
         if not found:
             raise Refused(
                 f"No session {pid} is known to be in the way of the run.",

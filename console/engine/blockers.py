@@ -13,14 +13,19 @@ BLOCKS_BLOCKER = "blocks a blocker"
 WAITS = "waits behind us"
 OURS = "our statement"
 USES_OLD = "uses the old table"
+USES_NEW = "uses the new table"
+USES_TABLES = "uses both tables"
+BLOCKS_OTHERS = "blocks others"
+WAITS_TOO = "waits"
 LISTED = 20  # sessions named; the others are counted
 DEPTH = 6  # how far a chain of waits is followed
+OUR_PLACE = 50  # of our own statement, between those it waits for and those that wait for it
 
 # Start of session and of transaction: what tells this one from the next with the same pid. Empty where not visible.
 MARK = "coalesce(extract(epoch FROM a.backend_start)::text || ' ' || coalesce(extract(epoch FROM a.xact_start)::text, '-'), '')"
 # The same for somebody who uses an old table in one short transaction after the other: the session alone.
 SESSION_MARK = "coalesce(extract(epoch FROM a.backend_start)::text || ' *', '')"
-_FACTS = (
+FACTS = (
     "a.pid, coalesce(nullif(a.application_name, ''), a.backend_type, ''), coalesce(a.usename, ''),"
     " coalesce(a.state, CASE WHEN a.backend_start IS NULL THEN 'not visible' ELSE '' END),"
     " coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)), 0)::float,"
@@ -34,17 +39,24 @@ WITH RECURSIVE chain(pid, via, depth) AS (
     UNION
     SELECT blocker, chain.pid, depth + 1 FROM chain, unnest(pg_blocking_pids(chain.pid)) blocker
     WHERE depth < {DEPTH} AND chain.pid NOT IN (0, %(pid)s)
-), waiting AS (
-    SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid <> %(pid)s LIMIT 200
-), behind AS (
-    SELECT pid FROM waiting WHERE %(pid)s = ANY (pg_blocking_pids(pid)) AND pid NOT IN (SELECT pid FROM chain)
+), waiting AS MATERIALIZED (
+    SELECT pid, pg_blocking_pids(pid) AS blockers
+    FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid <> %(pid)s LIMIT 200) w
+), behind(pid, via, depth) AS (
+    SELECT pid, %(pid)s::int, 1 FROM waiting WHERE %(pid)s = ANY (blockers) AND pid NOT IN (SELECT pid FROM chain)
+    UNION
+    SELECT w.pid, behind.pid, depth + 1 FROM behind JOIN waiting w ON behind.pid = ANY (w.blockers)
+    WHERE depth < {DEPTH} AND w.pid NOT IN (SELECT pid FROM chain)
 ), found AS (
-    SELECT pid, min(depth) AS depth FROM chain WHERE pid <> %(pid)s GROUP BY pid
-    UNION ALL SELECT pid, 99 FROM behind
+    SELECT pid, min(depth) AS depth, 0 AS via FROM chain WHERE pid <> %(pid)s GROUP BY pid
+    UNION ALL SELECT %(pid)s, {OUR_PLACE}, (SELECT min(pid) FROM chain WHERE depth = 1)
+        WHERE EXISTS (SELECT FROM chain) OR EXISTS (SELECT FROM behind)
+    UNION ALL SELECT pid, {OUR_PLACE} + min(depth), (array_agg(via ORDER BY depth, via))[1] FROM behind GROUP BY pid
 )
-SELECT {_FACTS}, CASE WHEN depth = 1 THEN '{BLOCKS}' WHEN depth = 99 THEN '{WAITS}' ELSE '{BLOCKS_BLOCKER}' END, '',
-    {MARK}, coalesce((SELECT min(c.pid) FROM chain c WHERE c.via = found.pid), 0),
-    (SELECT count(*) FROM behind), found.pid
+SELECT {FACTS}, CASE WHEN depth = 1 THEN '{BLOCKS}' WHEN depth < {OUR_PLACE} THEN '{BLOCKS_BLOCKER}'
+        WHEN depth = {OUR_PLACE} THEN '{OURS}' ELSE '{WAITS}' END, '',
+    {MARK}, coalesce(nullif(found.via, 0), (SELECT min(c.pid) FROM chain c WHERE c.via = found.pid), 0),
+    (SELECT count(DISTINCT pid) FROM behind), found.pid
 FROM found LEFT JOIN pg_stat_activity a ON a.pid = found.pid ORDER BY depth, 5 DESC
 """
 
@@ -89,13 +101,13 @@ def look(conn: Conn, pid: int) -> Look:
 
 def own(conn: Conn, pid: int) -> Session | None:
     """Our own statement as a session."""
-    row = conn.execute(f"SELECT {_FACTS}, %s FROM pg_stat_activity a WHERE a.pid = %s", (OURS, pid)).fetchone()
+    row = conn.execute(f"SELECT {FACTS}, %s FROM pg_stat_activity a WHERE a.pid = %s", (OURS, pid)).fetchone()
     return Session(*row) if row else None
 
 
 def one(conn: Conn, pid: int) -> Session | None:
     """The session with this pid now, whatever it does."""
-    row = conn.execute(f"SELECT {_FACTS}, '', '', {MARK} FROM pg_stat_activity a WHERE a.pid = %s", (pid,)).fetchone()
+    row = conn.execute(f"SELECT {FACTS}, '', '', {MARK} FROM pg_stat_activity a WHERE a.pid = %s", (pid,)).fetchone()
     return Session(*row) if row else None
 
 
@@ -122,7 +134,7 @@ def still_there(conn: Conn, sessions: tuple[Session, ...]) -> tuple[Session, ...
     if not sessions:
         return ()
     rows = conn.execute(
-        f"SELECT {_FACTS}, {MARK} FROM pg_stat_activity a WHERE a.pid = ANY (%s)",
+        f"SELECT {FACTS}, {MARK} FROM pg_stat_activity a WHERE a.pid = ANY (%s)",
         ([item.pid for item in sessions],),
     ).fetchall()
     now = {row[0]: row for row in rows}

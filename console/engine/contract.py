@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
-from console.engine import lookup_changes, lookups, naming, sync, sync_state
-from console.engine.blockers import SESSION_MARK, USES_OLD
+from console.engine import lookup_changes, lookups, naming, sync, sync_state, users
+from console.engine.blockers import USES_NEW, USES_OLD
 from console.engine.derive import table
 from console.engine.facts import archived, mapping_facts
 from console.engine.locking import Limits, run_in_transaction
 from console.engine.session import Session
 from console.errors import StepFailed
 from console.journal import comparisons, runs
+from console.journal.activity import NEW, OLD, Drain
 from console.journal.connect import Conn
 from console.journal.state import Session as OtherSession
 from console.plan.model import Direction, Leads, Mapping, Plan, TableName, Task
 
-SAMPLE_S = 0.1
+SAMPLE_S = 0.2
+SHOW_EVERY_S = 1.0
 SAY_EVERY_S = 15.0
+RECENT_S = 5.0  # who used a table in a short transaction is shown so long
+LISTED = 20
+SESSIONS = "sessions:drain"
+DRAIN = "drain"
+ROLES = {OLD: USES_OLD, NEW: USES_NEW}
+SERVERS = ("autovacuum worker", "walsender")  # of the server's own, no use by an application
 
 
 def limits(task: Task) -> Limits:
@@ -61,20 +71,6 @@ def lead_statement(mapping: Mapping, leads: Leads) -> sql.Composed:
     )
 
 
-def _users(conn: Conn, relation: TableName) -> list[OtherSession]:
-    """Sessions that hold a lock on the table now and whose statement names it (not: reach it through the sync)."""
-    rows = conn.execute(
-        "SELECT DISTINCT a.pid, a.application_name, coalesce(a.usename, ''), coalesce(a.state, ''),"
-        " extract(epoch FROM clock_timestamp() - a.query_start)::float, left(a.query, 200), "
-        + SESSION_MARK
-        + " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation'"
-        " AND l.relation = to_regclass(%s) AND l.pid <> pg_backend_pid() AND a.application_name NOT LIKE 'pgferry%%'"
-        " AND a.backend_type = 'client backend' AND a.query ~ ('\\m' || %s || '\\M')",
-        (sql.Identifier(relation.schema, relation.name).as_string(None), relation.name),
-    ).fetchall()
-    return [OtherSession(*(*row[:6], USES_OLD, str(relation), row[6])) for row in rows]
-
-
 def _writes(conn: Conn, mapping: Mapping, side: str) -> int:
     """The applications' own writes to a side so far."""
     counter = naming.write_counter(mapping, side)
@@ -91,42 +87,89 @@ def wait_quiet(
 
     Raises StepFailed, naming who still does, after ``limit_s``; without a limit it waits, and says for whom.
     """
-    began = quiet_since = said = time.monotonic()
-    counts = {m.id: _writes(session.conn, m, side) for m in mappings}
-    seen: Counter[str] = Counter()
-    while time.monotonic() - quiet_since < quiet_s:
-        session.wishes.sleep(SAMPLE_S)
-        users: list[OtherSession] = []
-        for mapping in mappings:
-            relation = session.old_table(mapping) if side == "old" else mapping.new
-            users += _users(session.conn, relation)
-            writes = _writes(session.conn, mapping, side)
-            if writes != counts[mapping.id]:
-                seen["writers"] += writes - counts[mapping.id]
-                counts[mapping.id] = writes
-                quiet_since = time.monotonic()
-        if users:
-            quiet_since = time.monotonic()
-            seen.update(user.application or "(no name)" for user in users)
+    began = time.monotonic()
+    watch = _Quiet(session, task, mappings, side, quiet_s)
+    try:
+        while not watch.is_quiet():
+            session.wishes.sleep(SAMPLE_S)
+            watch.look()
+            if limit_s is not None and time.monotonic() - began > limit_s:
+                names = ", ".join(name for name, _ in watch.seen.most_common(5)) or "an application"
+                raise StepFailed(
+                    f"The {side} tables are still in use after {limit_s:.0f} s: {names}.",
+                    state="Both directions still carry every write; nothing is lost.",
+                    do="Move those applications to the other shape, then resume.",
+                )
+    finally:
+        if not session.lost():  # else the next runner clears it
+            with contextlib.suppress(psycopg.Error):
+                forget_drain(session.conn, session.run_id)
+
+
+class _Quiet:
+    """Who uses one side's tables, look by look, and since when nobody does."""
+
+    def __init__(self, session: Session, task: Task, mappings: tuple[Mapping, ...], side: str, quiet_s: float) -> None:
+        self.session, self.task, self.mappings, self.side, self.quiet_s = session, task, mappings, side, quiet_s
+        self.seen: Counter[str] = Counter()  # since the log last named them
+        self._places = users.places(session.conn, mappings, session.plan.archive_schema)
+        self._counts = self._written()
+        self._since = self._looked = self._said = time.monotonic()
+        self._shown_at = float("-inf")
+        self._recent: dict[int, tuple[float, OtherSession]] = {}
+        self._last_user = ""
+
+    def is_quiet(self) -> bool:
+        """Whether it has been quiet for as long as it must."""
+        return time.monotonic() - self._since >= self.quiet_s
+
+    def _written(self) -> dict[str, int]:
+        return {mapping.id: _writes(self.session.conn, mapping, self.side) for mapping in self.mappings}
+
+    def look(self) -> None:
+        """Look once."""
         now = time.monotonic()
-        if users or now - said > 1:
-            session.live("sessions:drain", [asdict(user) for user in users])
-            runs.task_note(
-                session.conn, session.run_id, task.id, f"quiet for {now - quiet_since:.0f} of {quiet_s:.0f} s"
-            )
-        if now - said > SAY_EVERY_S:
-            said = now
-            names = ", ".join(f"{name} ({count})" for name, count in seen.most_common(5)) or "nobody"
-            session.event("run", f"still uses the {side} tables: {names}", task_id=task.id)
-            seen.clear()
-        if limit_s is not None and now - began > limit_s:
-            names = ", ".join(name for name, _ in seen.most_common(5)) or "an application"
-            raise StepFailed(
-                f"The {side} tables are still in use after {limit_s:.0f} s: {names}.",
-                state="Both directions still carry every write; nothing is lost.",
-                do="Move those applications to the other shape, then resume.",
-            )
-    runs.clear_live(session.conn, session.run_id, "sessions:drain")
+        found = users.look(self.session.conn, self._places, now - self._looked + SAMPLE_S)
+        self._looked = now
+        sessions = [user.session for user in found if self.side in user.sides and user.backend not in SERVERS]
+        self.session.uses.note((self.side, item.application) for item in sessions)
+        names = [item.application or "(no name)" for item in sessions]
+        counts = self._written()
+        written = sum(counts.values()) - sum(self._counts.values())
+        self._counts = counts
+        self.seen.update(names)
+        if written:
+            self.seen["writers"] += written
+        if names or written:
+            self._since = now
+            self._last_user = ", ".join(dict.fromkeys(names)) or "an application that wrote"
+        self._recent |= {item.pid: (now, replace(item, role=ROLES[self.side])) for item in sessions}
+        if now - self._shown_at >= SHOW_EVERY_S:
+            self._show(now)
+        if now - self._said > SAY_EVERY_S:
+            self._say(now)
+
+    def _show(self, now: float) -> None:
+        session, quiet = self.session, now - self._since
+        self._shown_at = now
+        self._recent = {pid: item for pid, item in self._recent.items() if now - item[0] < RECENT_S}
+        listed = sorted((item for _, item in self._recent.values()), key=lambda item: (item.application, item.pid))
+        runs.set_live(session.conn, session.run_id, SESSIONS, [asdict(item) for item in listed[:LISTED]])
+        drain = Drain(self.task.id, self.side, quiet, self.quiet_s, self._last_user)
+        session.live(DRAIN, asdict(drain))
+        runs.task_note(session.conn, session.run_id, self.task.id, f"quiet for {quiet:.0f} of {self.quiet_s:.0f} s")
+
+    def _say(self, now: float) -> None:
+        self._said = now
+        names = ", ".join(f"{name} ({count})" for name, count in self.seen.most_common(5)) or "nobody"
+        self.session.event("run", f"still uses the {self.side} tables: {names}", task_id=self.task.id)
+        self.seen.clear()
+
+
+def forget_drain(conn: Conn, run_id: int) -> None:
+    """No drain is at work."""
+    for name in (SESSIONS, DRAIN):
+        runs.clear_live(conn, run_id, name)
 
 
 def drain(session: Session, task: Task) -> None:

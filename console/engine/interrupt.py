@@ -16,7 +16,10 @@ from console.journal.state import Session as OtherSession
 NOTHING = "Nothing was done."
 IDLE = ("idle in transaction", "idle in transaction (aborted)", "idle")
 SETTLED_S = 0.2  # an attempt that began just now may not have come to its lock yet
-IN_THE_WAY = (blockers.BLOCKS, blockers.BLOCKS_BLOCKER, blockers.USES_OLD)
+IN_THE_WAY = (
+    blockers.BLOCKS, blockers.BLOCKS_BLOCKER, blockers.BLOCKS_OTHERS, blockers.WAITS_TOO,
+    blockers.USES_OLD, blockers.USES_NEW, blockers.USES_TABLES,
+)  # fmt: skip
 
 
 def signal(session: Session, conn: Conn, command: Command, *, terminate: bool) -> str:
@@ -51,10 +54,16 @@ def signal(session: Session, conn: Conn, command: Command, *, terminate: bool) -
             state=NOTHING,
             do="Grant it pg_read_all_stats and pg_signal_backend, or ask the session's owner.",
         )
+    _refuse_servers_own(conn, pid)
     if not blockers.same(found.mark, mark):
         raise Refused(f"Session {pid} is another one by now, or in another transaction.", state=NOTHING)
-    if not _in_the_way(session, conn, pid, attempt):
+    known = _in_the_way(session, conn, pid, attempt)
+    if not known:
         raise Refused(f"Session {pid} is not in the way of this run.", state=NOTHING)
+    if found.application not in {item.application for item in known}:
+        raise Refused(
+            f"Session {pid} is pooled: it serves {found.application} now, not {known[0].application}.", state=NOTHING
+        )
     if not terminate and found.state in IDLE:
         raise Refused(
             f"Session {pid} is {found.state}: it has no statement to cancel.",
@@ -75,14 +84,38 @@ def _cancel_ours(session: Session, conn: Conn, pid: int, actor: str, *, terminat
     return f"cancel our own statement: {session.step.what}"
 
 
-def _in_the_way(session: Session, conn: Conn, pid: int, attempt: Attempt | None) -> bool:
-    """Whether it blocks us now, did so in this step's last attempt, or is shown as a user of an old table."""
-    found = list(read.sessions(conn, session.run_id))
+def _refuse_servers_own(conn: Conn, pid: int) -> None:
+    """Raises Refused for a process that is no client's, but for an autovacuum that may be cancelled."""
+    row = conn.execute(
+        "SELECT backend_type, coalesce(to_jsonb(a) ->> 'leader_pid', '0')::int, query LIKE '%%(to prevent wraparound)%%'"
+        " FROM pg_stat_activity a WHERE pid = %s",
+        (pid,),
+    ).fetchone()
+    kind, leader, wraparound = row or ("", 0, False)
+    if leader not in (0, pid):
+        raise Refused(
+            f"Session {pid} is a parallel worker of session {leader}.", state=NOTHING, do=f"Name {leader} instead."
+        )
+    if kind == "autovacuum worker" and wraparound:
+        raise Refused(
+            f"Session {pid} is an autovacuum that prevents transaction ID wraparound; cancelled, it begins again.",
+            state=NOTHING,
+            do="Let it finish, then resume.",
+        )
+    if kind == "walsender":
+        raise Refused(f"Session {pid} sends WAL to a replica; it is not in the way.", state=NOTHING)
+    if kind not in ("client backend", "autovacuum worker", "", None):
+        raise Refused(f"Session {pid} is the server's own ({kind}).", state=NOTHING, do="Ask who administers it.")
+
+
+def _in_the_way(session: Session, conn: Conn, pid: int, attempt: Attempt | None) -> list[OtherSession]:
+    """How it is known: it blocks us now, did so in this step's last attempt, or is shown around the plan's tables."""
+    found = [*read.sessions(conn, session.run_id), *read.around(conn, session.run_id)]
     if attempt is not None and attempt.pid:
         found += blockers.look(conn, attempt.pid).blocking
     if session.step.seen is not None and attempt is not None and (not attempt.pid or attempt.seconds < SETTLED_S):
         found += session.step.seen.blocking
-    return any(item.pid == pid and item.role in IN_THE_WAY for item in found)
+    return [item for item in found if item.pid == pid and item.role in IN_THE_WAY]
 
 
 def _send(conn: Conn, found: OtherSession, *, terminate: bool) -> None:

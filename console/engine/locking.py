@@ -170,7 +170,11 @@ def stand_aside(
         task_id=task_id,
         attempt=tally.attempts,
         behind=seen.behind if seen else 0,
-        sessions=[[item.pid, item.application, item.role, round(item.age_s)] for item in seen.sessions] if seen else [],
+        sessions=[
+            [item.pid, item.application, item.role, round(item.age_s)]
+            for item in (seen.sessions if seen else ())
+            if item.role != blockers.OURS
+        ],
     )
     if waiting is not None:
         waiting(tally)

@@ -16,6 +16,7 @@ import platformdirs
 import psycopg
 
 from console.engine import rollback, tasks
+from console.engine.contract import forget_drain
 from console.engine.control import Control
 from console.engine.session import LOST, RECONNECT_SECONDS, Interrupted, Session, Wishes, in_words, is_lost
 from console.engine.watch import Watcher, forget_waits
@@ -264,6 +265,7 @@ def carry(
         for command in commands.pending(control_conn, run_id):
             control.obey(command)
         forget_waits(control_conn, run_id)  # of a runner that was killed
+        forget_drain(control_conn, run_id)
         control.start()
         watcher.start()
         try:

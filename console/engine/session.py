@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from console.engine.step import Step
+from console.engine.uses import Uses
 from console.errors import ConnectionFailed, FerryError, LeaseLost
 from console.journal import events, lease, runs
 from console.journal.connect import Conn, connect
@@ -70,6 +71,7 @@ class Session:
     wishes: Wishes
     patience_s: float = RECONNECT_SECONDS
     step: Step = field(default_factory=Step)
+    uses: Uses = field(default_factory=Uses)
     dial: Callable[..., Conn] = connect  # how a connection is made: a rehearsal measures what goes through its own
     _conn: Conn | None = None
 

@@ -1,4 +1,7 @@
-"""The watcher: while a statement of ours may wait for a lock, it shows who is in the way and gives way to a long queue."""
+"""The watcher: while a statement of ours may wait for a lock, it shows who is in the way and gives way to a long queue.
+
+In between, and every few seconds anyhow, it observes who uses the plan's tables.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import psycopg
 
 from console.engine import blockers
 from console.engine.blockers import Look
-from console.engine.session import Session
+from console.engine.observe import Observer
+from console.engine.session import Session, is_lost
 from console.engine.step import Attempt
 from console.errors import FerryError
 from console.journal import events, runs
@@ -36,7 +40,7 @@ WAIT = "lock:wait"
 
 
 class Watcher:
-    """A thread with a connection of its own, opened at the first wait. It never writes after the lease is lost."""
+    """A thread with a connection of its own. It never writes after the lease is lost."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -45,6 +49,7 @@ class Watcher:
         self._conn: Conn | None = None
         self._shown: tuple[object, ...] = ()
         self._shown_at = 0.0
+        self._observer = Observer(session)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -65,12 +70,24 @@ class Watcher:
             wait = BETWEEN_S
             try:
                 wait = self._watch()
+                self._observe()
             except (psycopg.Error, FerryError):  # looked again with a new connection
                 if self._conn is not None:
                     self._conn.close()
                 self._conn = None
             if wait:
                 self.ended.wait(wait)
+
+    def _observe(self) -> None:
+        if self.ended.is_set() or self.session.wishes.lost.is_set() or not self._observer.due():
+            return
+        conn = self._connection()
+        try:
+            self._observer.look(conn)
+        except psycopg.Error as error:
+            if is_lost(conn, error):
+                raise
+            self._observer.rest()  # refused or out of time: the locks are watched all the same
 
     def _watch(self) -> float:
         """Look once; returns the seconds until the next look."""
@@ -93,7 +110,7 @@ class Watcher:
             look = Look(blockers.still_there(conn, step.seen.blocking), look.behind)
         if look.in_the_way and attempt.gives_way and attempt.seconds > QUEUE_GRACE_S and look.behind > QUEUE_LIMIT:
             step.cancel(conn, attempt.pid, behind=look.behind, number=attempt.number)
-        own = blockers.own(conn, attempt.pid) if attempt.seconds > OWN_AFTER_S else None
+        own = blockers.own(conn, attempt.pid) if attempt.seconds > OWN_AFTER_S and not look.sessions else None
         if look.sessions or own is not None or self._shown:
             self._show(attempt, look, own)
         return LOOK_S

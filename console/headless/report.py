@@ -16,6 +16,7 @@ from console.headless.words import (
     table,
     to_json,
 )
+from console.journal.activity import Drain
 from console.journal.public import public
 from console.journal.state import (
     Audit,
@@ -108,6 +109,15 @@ def lock_words(wait: LockWait) -> str:
     return f"{wait.task_id} {now}, attempt {wait.attempt}, at most {count(wait.most_behind)} behind it: {wait.what}"
 
 
+def drain_words(drain: Drain) -> str:
+    """What a drain waits for, in a few words."""
+    last = f", last used by {drain.last_user}" if drain.last_user else ""
+    return (
+        f"{drain.task_id}: the {drain.side} tables are quiet for {duration(drain.quiet_s)}"
+        f" of {duration(drain.wanted_s)}{last}"
+    )
+
+
 def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     """The run on one page: where it stands, what hinders it, and every task's state; no secrets."""
     state = public(state)
@@ -116,6 +126,8 @@ def status_text(state: RunState, *, ascii_only: bool = False) -> str:
         lines.append(f"{'progress':<9} {progress_words(progress)}")
     if state.lock_wait is not None:
         lines.append(f"{'lock':<9} {lock_words(state.lock_wait)}")
+    if state.drain is not None:
+        lines.append(f"{'drain':<9} {drain_words(state.drain)}")
     for session in state.sessions:
         where = f" on {session.table}" if session.table else ""
         lines.append(

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from console.journal import comparisons, lease, traffic
+from console.journal.activity import Activity, Drain, a_drain, an_activity
 from console.journal.connect import Conn, target
 from console.journal.look import SELDOM
 from console.journal.state import (
@@ -42,6 +43,7 @@ def run_state(
     if row is None:
         raise KeyError(run_id)
     tasks = _tasks(conn, run_id)
+    seen = next(iter(_live(conn, run_id, "activity")), None)
     return RunState(
         target=target(conn, environment),
         server_now=row[0],
@@ -64,6 +66,9 @@ def run_state(
         events=_events(conn, run_id, events),
         sessions=sessions(conn, run_id),
         lock_wait=_lock_wait(conn, run_id),
+        activity=an_activity(seen) if seen else None,
+        around=tuple(Session(**item) for item in seen["sessions"]) if seen else (),
+        drain=_drain(conn, run_id),
         traffic=(tally or traffic.Tally()).read(conn, row[7], row[8]),
         leads=tuple(conn.execute("SELECT mapping, leads FROM pgferry.lead ORDER BY mapping").fetchall()),
         rejects=tuple(
@@ -235,6 +240,20 @@ def progress_of(conn: Conn, run_id: int, name: str) -> Progress | None:
 def sessions(conn: Conn, run_id: int) -> tuple[Session, ...]:
     """The sessions that matter to the run now, as its runner last saw them."""
     return tuple(Session(**item) for payload in _live(conn, run_id, "sessions:") for item in payload)
+
+
+def around(conn: Conn, run_id: int) -> tuple[Session, ...]:
+    """The sessions around the plan's tables, as its runner last saw them."""
+    return tuple(Session(**item) for payload in _live(conn, run_id, "activity") for item in payload["sessions"])
+
+
+def activity(conn: Conn, run_id: int) -> Activity | None:
+    """What the run's runner last saw around the plan's tables; None where it never looked."""
+    return next((an_activity(payload) for payload in _live(conn, run_id, "activity")), None)
+
+
+def _drain(conn: Conn, run_id: int) -> Drain | None:
+    return next((a_drain(payload) for payload in _live(conn, run_id, "drain")), None)
 
 
 def _lock_wait(conn: Conn, run_id: int) -> LockWait | None:

@@ -56,7 +56,11 @@ def _record(conn: Conn, run_id: int, environment: str) -> Recording:
 
 def _public(kind: str, name: str, payload: Any) -> Any:
     """A live fact without the statements of other sessions that may name a secret."""
-    if kind != "live" or not name.startswith("sessions:") or payload is None:
+    if kind != "live" or payload is None:
+        return payload
+    if name == "activity":
+        return {**payload, "sessions": _public(kind, "sessions:", payload["sessions"])}
+    if not name.startswith("sessions:"):
         return payload
     return [{**item, "query": _HIDDEN} if _SECRET.search(item["query"]) else item for item in payload]
 

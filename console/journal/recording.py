@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from console.journal.activity import a_drain, an_activity
 from console.journal.read import EVENTS_SHOWN, a_progress
 from console.journal.state import (
     CheckState,
@@ -188,6 +189,9 @@ class Recording:
                 Session(**item) for name in sorted(facts) if name.startswith("sessions:") for item in facts[name]
             ),
             lock_wait=LockWait(**facts["lock:wait"]) if facts.get("lock:wait") else None,
+            activity=an_activity(facts["activity"]) if facts.get("activity") else None,
+            around=tuple(Session(**item) for item in (facts.get("activity") or {}).get("sessions", ())),
+            drain=a_drain(facts["drain"]) if facts.get("drain") else None,
             traffic=self._traffic(moment, started),
             leads=tuple(sorted((name, leads) for name, leads in self._then("lead", moment).items() if leads)),
             rejects=self._rejects(moment),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from console.journal.activity import Activity, Drain
 from console.plan.approval import Standing
 from console.text import without_secrets
 
@@ -228,7 +229,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that matters: a blocker, one that waits behind us, a user of an old table, our own statement.
+    """A session that matters: a blocker, one that waits, a user of the plan's tables, our own statement.
 
     ``mark`` tells this session and its transaction from a later one with the same pid; empty where the role of the
     runner may not see it. ``waits_for`` is the pid it waits for itself, 0 for none.
@@ -240,7 +241,9 @@ class Session:
     state: str
     age_s: float
     query: str
-    role: str  # blocks us, blocks a blocker, waits behind us, uses the old table, our statement
+    role: (
+        str  # blocks us, blocks a blocker, our statement, waits behind us, uses the old table, ... (engine/blockers.py)
+    )
     table: str = ""
     mark: str = ""
     waits_for: int = 0
@@ -406,6 +409,9 @@ class RunState:
     events: tuple[Event, ...] = ()
     sessions: tuple[Session, ...] = ()
     lock_wait: LockWait | None = None
+    activity: Activity | None = None  # None: nobody looked yet
+    around: tuple[Session, ...] = ()  # whoever uses the plan's tables, as of ``activity``
+    drain: Drain | None = None
     traffic: Traffic | None = None
     leads: tuple[tuple[str, str], ...] = ()  # mapping id -> old, both, new
     rejects: tuple[tuple[str, str, int], ...] = ()  # mapping id, reason, rows

@@ -112,6 +112,11 @@ def test_nobody_else_is_ever_hit(database: str) -> None:
             ).fetchone() or (0,)
             answer = refusal(pid=pid)
             assert "pgferry's own" in answer or "this run's own statement" in answer
+        (server, mark) = conn.execute(
+            "SELECT pid, extract(epoch FROM backend_start)::text || ' -' FROM pg_stat_activity"
+            " WHERE backend_type = 'checkpointer'"
+        ).fetchone() or (0, "")
+        assert "is the server's own (checkpointer)" in refusal(pid=server, mark=mark)
         assert "is gone already" in refusal(pid=2**22 + 1)
         assert "no session to signal" in refusal(pid=0)
         assert "Name the session by its pid and mark" in refusal(pid="1; DROP TABLE sales")

@@ -73,6 +73,7 @@ STATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "checks_many": ("busy", ("4",)),
     "checks_row": ("differing rows", ("4", "enter", "j")),
     "checks_again": ("differing rows", ("4", "j", "j")),
+    "activity_drain": ("drain", ("5",)),
     "activity_cancel_asks": ("lock wait", ("5", "j", "x")),
     "activity_end_asks": ("lock wait", ("5", "X")),
     "log_follows": ("mid backfill", ("6",)),

@@ -31,6 +31,10 @@ WAITS = "waits behind us"
 USES_OLD = "uses the old table"
 BLOCKS_BLOCKER = "blocks a blocker"
 OURS = "our statement"
+BLOCKS_OTHERS = "blocks others"
+WAITS_TOO = "waits"
+USES_NEW = "uses the new table"
+USES_TABLES = "uses both tables"
 
 
 def strip(facts: Facts, width: int, height: int) -> list[Text]:
