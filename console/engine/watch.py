@@ -81,6 +81,9 @@ class Watcher:
     def _observe(self) -> None:
         if self.ended.is_set() or self.session.wishes.lost.is_set() or not self._observer.due():
             return
+        attempt = self.session.step.now()
+        if attempt is not None and attempt.pid and attempt.seconds < OWN_AFTER_S:
+            return  # a short attempt's blockers must not be missed for this
         conn = self._connection()
         try:
             self._observer.look(conn)
