@@ -1,8 +1,7 @@
 """The observer: while a runner is at work it looks every two seconds at whoever is around the plan's tables.
 
 Sampled: which sessions and applications use a table (a look sees what a session does, or did since the last look).
-Exact: the applications' writes, from the sync's counters, and the server's count of scans. Measured with 500 sessions:
-see ``LOOK_S``.
+Exact: the applications' writes, from the sync's counters, and the server's count of scans.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from console.journal.activity import MINUTES, NEW, OLD, Activity
 from console.journal.connect import Conn
 from console.journal.state import Session as OtherSession
 
-LOOK_S = 2.0
+LOOK_S = 2.0  # a look takes 11 ms where 500 sessions hold locks on the tables, 2 ms where 500 are idle
 REST_S = 30.0
 PLACES_S = 10.0  # tables come, are retired and purged
 SCANS_S = 15.0  # reading statistics is dear on servers before 15
