@@ -63,6 +63,8 @@ def sync_on(session: Session, task: Task) -> None:
         paid = upkeep.cost(session, mapping, facts, task.direction.ways)
         session.event("ddl", f"every write is now carried from {arrow}: {paid}", task_id=task.id)
         notes.append(paid)
+        if warning := refusals.open_schemas(session.conn, mapping, facts):
+            session.event("warning", warning, task_id=task.id)
     runs.task_note(session.conn, session.run_id, task.id, f"triggers on; {'; '.join(notes)}")
 
 

@@ -74,11 +74,41 @@ def _oid(name: TableName) -> str:
     return table(name).as_string(None)
 
 
-def _schemas(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
+def open_schemas(conn: Conn, mapping: Mapping, facts: MappingFacts) -> str:
+    """A warning where anybody may make objects in a schema that the sync's functions look names up in; else "".
+
+    They run with their owner's rights, and a function or operator made there that fits an argument better than
+    pg_catalog's would run with them (PostgreSQL: CREATE FUNCTION, writing SECURITY DEFINER functions safely). To leave
+    the schema out of their path would hide types such as citext. Before 15 it is how every database comes.
+    """
+    rows = conn.execute(
+        "SELECT DISTINCT n.nspname FROM pg_namespace n,"
+        " aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE n.nspname = ANY (%s)"
+        " AND a.grantee = 0 AND a.privilege_type = 'CREATE' ORDER BY 1",
+        (_schema_names(mapping, facts),),
+    ).fetchall()
+    if not rows:
+        return ""
+    names = ", ".join(name for (name,) in rows)
+    revoke = "; ".join(
+        sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.Identifier(name)).as_string(None)
+        for (name,) in rows
+    )
+    return (
+        f"every role may make functions in {names}, which the sync's functions might call with their owner's rights:"
+        f" {revoke}"
+    )
+
+
+def _schema_names(mapping: Mapping, facts: MappingFacts) -> list[str]:
     names = [facts.old.name, facts.new.name, *(lookup.relation for lookup in mapping.lookups)]
+    return list(dict.fromkeys(name.schema for name in names))
+
+
+def _schemas(conn: Conn, mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
     rows = conn.execute(
         "SELECT s.name FROM unnest(%s::text[]) s(name) WHERE NOT has_schema_privilege(s.name, 'USAGE') ORDER BY 1",
-        (list(dict.fromkeys(name.schema for name in names)),),
+        (_schema_names(mapping, facts),),
     ).fetchall()
     return [
         Obstacle(f"This role lacks USAGE on schema {name}.", "Run as the owner of the tables, or grant it.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from console.journal.connect import connect
 from console.journal.state import RunStatus, Verb
 from console.plan.model import BackfillSettings, Direction, Kind, Leads
@@ -52,6 +54,17 @@ def test_what_a_write_pays_is_measured_and_leaves_nothing(database: str) -> None
         assert conn.execute("SELECT count(*) FROM sales_v2").fetchone() == (0,)
         assert conn.execute("SELECT count(*) FROM pgferry.reject").fetchone() == (0,)
         assert conn.execute("SELECT is_called FROM pgferry.sales_new_writes").fetchone() == (False,)
+
+
+@pytest.mark.parametrize("anybody", [True, False])
+def test_a_schema_in_which_anybody_makes_functions_is_warned_of(database: str, anybody: bool) -> None:
+    plan = a_plan(SYNC, COPY)
+    with a_database(database, rows=10) as conn:
+        conn.execute(f"{'GRANT' if anybody else 'REVOKE'} CREATE ON SCHEMA public {'TO' if anybody else 'FROM'} PUBLIC")
+        run_id = a_run(database, plan)
+        order(database, plan, run_id, Verb.START, until="sync")
+        told = [row[0] for row in conn.execute("SELECT text FROM pgferry.event WHERE kind = 'warning'").fetchall()]
+        assert any('REVOKE CREATE ON SCHEMA "public" FROM PUBLIC' in text for text in told) is anybody, told
 
 
 def test_triggers_of_an_application_are_not_fired_to_measure(database: str) -> None:

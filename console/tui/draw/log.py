@@ -15,6 +15,7 @@ KIND_STYLE = {
     "error": "bad",
     "throttle": "warn",
     "lock": "warn",
+    "warning": "warn",
     "operator": "accent",
     "check": "",
     "task": "",
