@@ -1,7 +1,8 @@
 """Rows that go with what a way back drops or empties: those that the plan itself wrote, and those that others did.
 
-So do the values of a column that it drops. The second kind is lost: no statement of the plan brings it back. A table counts as written by the plan when one of its
-statements, or one of its check programs, writes rows into it outside of a function that applications call.
+So do the values of a column that it drops. The second kind is lost: no statement of the plan brings it back. A table
+counts as written by the plan when one of its statements, or one of its check programs, writes rows into it outside of a
+function that applications call.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from console.sql.nodes import inner, plain_name, relation, which
 COUNTED = 10_000  # rows that are counted one by one; beyond, the server's statistics are asked
 COUNT_TIMEOUT = "2s"
 _WRITES = ("ROW EXCLUSIVE",)
+_FILLED = ("CREATE TABLE AS", "SELECT INTO")
 _NO_WRITE = ("CREATE FUNCTION", "CREATE PROCEDURE", "CREATE TRIGGER", "CREATE VIEW", "CREATE RULE")
 _INSERT = re.compile(r"\b(?:INSERT\s+INTO|COPY)\s+(?:ONLY\s+)?\"?(?:public\"?\.\"?)?([A-Za-z_]\w*)", re.IGNORECASE)
 
@@ -102,10 +104,7 @@ def _written(file: SourceFile, known: Known) -> set[str]:
         name
         for one in found
         if not one.kind.startswith(_NO_WRITE)
-        for name in (
-            (one.about,) if one.kind == "CREATE TABLE AS" else (k.object for k in one.locks if k.mode in _WRITES)
-        )
-        if name
+        for name in (k.object for k in one.locks if k.mode in _WRITES or (k.new and one.kind in _FILLED))
     }
 
 

@@ -21,6 +21,7 @@ class Glass:
         self.modes: set[str] = set()
         self.ever: set[str] = set()
         self.sgr: set[str] = set()  # every SGR parameter list seen
+        self.forgiving = False  # while sizes change faster than they are drawn, a picture may be meant for an older one
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._rest = ""
         self.resize(columns, rows)
@@ -69,14 +70,16 @@ class Glass:
             if character == "\r":
                 self._x = 0
             elif character == "\n" and "1049" in self.modes:
-                assert self._strange or self._y + 1 < self.size[1], "a line feed in the last line scrolls"
+                free = self._strange or self.forgiving
+                assert free or self._y + 1 < self.size[1], "a line feed in the last line scrolls"
                 self._y += 1
             elif character >= " " and "1049" in self.modes:
                 self._put(character)
 
     def _put(self, character: str) -> None:
         width = cell_len(character)
-        if self._strange and not (self._y < self.size[1] and self._x + width <= self.size[0]):
+        outside = self._y >= self.size[1] or self._x + width > self.size[0]
+        if outside and (self._strange or self.forgiving):
             return
         row = self.cells[self._y]
         if width == 0:
@@ -103,7 +106,7 @@ class Glass:
             case "B":
                 self._y += first
             case "K":
-                if not self._strange:
+                if not self._strange and self._y < self.size[1]:
                     self.cells[self._y][self._x :] = self._empty()[self._x :]
             case "J":
                 self._strange = False
