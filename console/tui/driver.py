@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from io import TextIOWrapper
 from typing import cast
 
 from rich.color import ColorSystem
+from textual import events
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 from textual.strip import Strip
 
 from console.tui.painter import Painter
@@ -78,9 +81,20 @@ class LineDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGWINCH, lambda *_: loop.call_soon_threadsafe(self._measure))
         self._away = False
         if self._latest:
             self._painter.show(self._latest, marks=self._marks)
+
+    def _measure(self) -> None:
+        """Tell the new size, read outside of the signal's handler.
+
+        Handlers interrupt each other while a window is dragged: what the outer one read before would be told last.
+        """
+        if not self._in_band_window_resize:
+            size = Size(*self._get_terminal_size())
+            self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
         self._away = True

@@ -39,7 +39,6 @@ def test_while_it_is_dragged() -> None:
         session.glass.forgiving = True
         for _ in range(60):
             session.resize(dice.randint(20, 140), dice.randint(5, 50))
-        session.quiet(0.3)
         session.resize(100, 30)
         whole(session, 100, 30)
         session.glass.forgiving = False
