@@ -58,10 +58,11 @@ def test_the_writers_cost_and_the_comparison_are_measured(ground: Ground) -> Non
 
 def test_the_traffics_latencies_are_measured_at_each_speed(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "SPEEDS", {"copy at 55,000 rows/s": {"max_rows_per_second": 1_500, "batch_rows": 300}})
-    found = positive(traffic.measure(ground, 1, seconds=0.5, rate=200))
+    speeds = tuple(traffic.SPEEDS)
+    found = positive(traffic.measured(ground, 1, 0.5, 200, speeds, module=traffic.SINGLE, called="single rows, "))
     names = ("at rest", "sync on, no copy", "copy at 55,000 rows/s")
-    assert set(found) == {f"{of}{name}" for of in ("", "single rows, ") for name in names}
-    assert found["at rest"]["p99 x rest"] == 1
+    assert set(found) == {f"single rows, {name}" for name in names}
+    assert found["single rows, at rest"]["p99 x rest"] == 1
 
 
 def test_a_whole_run_has_its_stalls_and_its_memory(server: EmbeddedServer) -> None:

@@ -93,12 +93,12 @@ def measure(ground: Ground, repeats: int, *, seconds: float = 8.0, rate: float =
     """The plan's traffic at each speed, then single rows alone at the throttled ones."""
     throttled = tuple(name for name, settings in SPEEDS.items() if settings)
     return [
-        *_measured(ground, repeats, seconds, rate, tuple(SPEEDS)),
-        *_measured(ground, repeats, seconds, rate, throttled, module=SINGLE, called="single rows, "),
+        *measured(ground, repeats, seconds, rate, tuple(SPEEDS)),
+        *measured(ground, repeats, seconds, rate, throttled, module=SINGLE, called="single rows, "),
     ]
 
 
-def _measured(
+def measured(
     ground: Ground, repeats: int, seconds: float, rate: float, speeds: tuple[str, ...], *, module: str = "",
     called: str = "",
 ) -> list[Line]:  # fmt: skip
