@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, TaskState
+from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, TaskState, TaskStatus
 from console.plan.model import Doc, Plan, Task
 from console.sql.model import TaskPreview
 from console.tui.glyphs import UNICODE, Glyphs
+
+ASKS_FOR_A_PERSON = ("gate", "purge")  # kinds of tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ ACTIVE = (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK)
 def is_active(state: RunState | None) -> bool:
     """Whether a runner should be at work now."""
     return state is not None and state.status in ACTIVE
+
+
+def asks_for_a_person(state: RunState) -> bool:
+    """Whether a gate or a purge waits for somebody to confirm it."""
+    task = state.current
+    return task is not None and task.status is TaskStatus.BLOCKED and task.kind in ASKS_FOR_A_PERSON
 
 
 def can_resume(state: RunState) -> bool:

@@ -183,7 +183,16 @@ KEYS: tuple[Key, ...] = (
         control=True,
         group=RUN,
     ),
-    Key("confirm", "c", "c", "confirm", "confirm what waits for a person: a gate, a purge", control=True, group=RUN),
+    Key(
+        "confirm",
+        "c",
+        "c",
+        "confirm",
+        "confirm what waits for a person: a gate, a purge",
+        footer=("tasks",),
+        control=True,
+        group=RUN,
+    ),
     Key(
         "cancel",
         "x",
@@ -260,16 +269,24 @@ def works_in(key: Key, view: str) -> bool:
 
 
 def footer(
-    view: str, control: bool = True, paused: bool = False, review: bool = False, replay: bool = False
-) -> tuple[tuple[str, str], ...]:
-    """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last."""
+    view: str, control: bool = True, paused: bool = False, review: bool = False, replay: bool = False,
+    runs: bool = False, asks: bool = False,
+) -> tuple[tuple[str, str], ...]:  # fmt: skip
+    """At most six keys of a view as (key, word), without commands where ``control`` is false; ``? help`` comes last.
+
+    What ``runs`` is not started, and confirmed is only what ``asks`` for a person.
+    """
     if replay and view in SCREENS:
         shown = [(key.shown, key.replay) for key in KEYS if key.replay]
         return (("1-6", "screens"), *shown, ("q", "leave"), ("?", "help"))
     shown = [
         (key.shown, "resume" if paused and key.action == "pause" else key.label)
         for key in KEYS
-        if view in key.footer and (control or not key.control) and (review or not key.review)
+        if view in key.footer
+        and (control or not key.control)
+        and (review or not key.review)
+        and not (key.action == "start" and (runs or asks))
+        and (key.action != "confirm" or asks)
     ][:6]
     return (*shown, ("?", "help"))
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from console.tui.draw import frame, pages
 from console.tui.draw.base import fill, line, rule
-from console.tui.facts import can_resume
+from console.tui.facts import asks_for_a_person, can_resume, is_active
 from console.tui.keys import footer
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ def lines(shell: Shell, width: int, height: int) -> list[Text]:
     body = shell.view.draw(facts, (width, height - FRAME_LINES))
     strip = frame.phase_strip(state, width, facts.glyphs) if state else line(" " * width)
     paused = state is not None and can_resume(state)
-    keys = footer(shell.view.footer(facts), facts.can_control, paused, facts.dry_run, bool(facts.replay))
+    keys = footer(
+        shell.view.footer(facts), facts.can_control, paused, facts.dry_run, bool(facts.replay),
+        runs=is_active(state) and not paused, asks=state is not None and asks_for_a_person(state),
+    )  # fmt: skip
     if shell.prompt:
         keys = (("enter", "runs it" if shell.view is shell.palette else "keeps it"), ("esc", "closes"))
     if shell.question is not None:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from console.errors import PlanError
-from console.journal.state import Lease, OnDetach, RunState, Session, Verb
+from console.journal.state import Lease, OnDetach, RunState, Session, TaskStatus, Verb
 from console.plan.approval import Approval, Wanted, standing
+from console.tui.draw.frame import phase_strip
+from console.tui.glyphs import UNICODE
 from console.tui.keys import KEYS, SCREENS, footer
 from console.tui.shell import Shell
 from tests.canned import a_plan, a_run_state
@@ -306,6 +308,25 @@ def test_footers_are_short() -> None:
         assert len(keys) <= 7
         assert keys[-1] == ("?", "help")
     assert len({key.action for key in KEYS}) == len(KEYS)
+
+
+def test_the_footer_offers_what_can_be_done() -> None:
+    def offered(**what: bool) -> list[str]:
+        return [word for _, word in footer("tasks", **what)]
+
+    assert "start" in offered()
+    assert "confirm" not in offered()
+    assert not {"start", "confirm"} & set(offered(runs=True))
+    assert "confirm" in offered(asks=True)
+    assert "start" not in offered(asks=True)
+    assert "confirm" not in offered(asks=True, control=False)
+
+
+def test_a_phase_with_a_purge_left_is_not_called_done() -> None:
+    state = a_run_state("done")
+    left = replace(state, tasks=(*state.tasks[:-1], replace(state.tasks[-1], status=TaskStatus.DEFERRED)))
+    last = [task for task in left.tasks if task.phase_id == left.tasks[-1].phase_id]
+    assert f"{len(last) - 1}/{len(last)}" in phase_strip(left, 120, UNICODE).plain
 
 
 def approved(*names: str, needed: int = 1) -> RunState:

@@ -10,12 +10,11 @@ from functools import partial
 from console.journal.state import OnDetach, RunState, RunStatus, TaskStatus, Verb
 from console.tui import pace, questions
 from console.tui.actions.base import Part, Table
-from console.tui.facts import can_resume, is_active, runner_frozen, runner_lost
+from console.tui.facts import ASKS_FOR_A_PERSON, can_resume, is_active, runner_frozen, runner_lost
 from console.tui.ports import Player
 
 SEEN_SECONDS = 2.0  # a change of speed shows in the journal within this time
 AGAIN_SECONDS = 30.0  # a second ctrl+c within this time means leaving; later it is a first one again
-ASKS_FOR_A_PERSON = ("gate", "purge")
 
 
 class Steering(Part):

@@ -140,7 +140,8 @@ def _strip(groups: list[tuple[str, str, list[TaskState]]], room: int, glyphs: Gl
         status = phase_status(tasks)
         done = sum(task.status is TaskStatus.COMPLETED for task in tasks)
         current = status not in (TaskStatus.COMPLETED, TaskStatus.PENDING)
-        share = f"{done}/{len(tasks)}" if current else glyphs.status(status)
+        left = any(task.status is TaskStatus.DEFERRED for task in tasks)  # a purge that nobody asked for
+        share = f"{done}/{len(tasks)}" if current or left else glyphs.status(status)
         name = phase_id if not room or title == phase_id else f"{phase_id} {_cut(plain(title), room)}"
         if number:
             parts.append((" > ", "dim"))

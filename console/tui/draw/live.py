@@ -23,7 +23,7 @@ from console.tui.draw.frame import run_words
 from console.tui.draw.going_back import course, ended, how_on_tasks, is_going
 from console.tui.draw.lost import lost_words
 from console.tui.draw.tasks import first_words, note
-from console.tui.facts import Facts, is_active, runner_frozen, runner_lost
+from console.tui.facts import ASKS_FOR_A_PERSON, Facts, is_active, runner_frozen, runner_lost
 from console.tui.glyphs import Glyphs
 
 BLOCKS = "blocks us"
@@ -85,7 +85,7 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
         )
         return [*progress_lines(running[0], width, facts.glyphs, run_words(state)[0])[:2], stands]
     if current is not None and current.blocked_on:
-        asks = "c answers it." if current.kind in ("gate", "purge") and facts.can_control else ""
+        asks = "c answers it." if current.kind in ASKS_FOR_A_PERSON and facts.can_control else ""
         what = f"{current.id} waits: {current.blocked_on}"
         return [line(" ", (item, "warn")) for item in (*_two(what, width - 2), asks) if item]
     if current is not None:

@@ -17,7 +17,7 @@ from console.tui.draw.base import cell, clip, ends, heading, joined, line, wrap
 from console.tui.draw.frame import STATUS_STYLE, phase_status, phases, run_words
 from console.tui.draw.locks import lock_summary
 from console.tui.draw.log import event_line
-from console.tui.facts import Facts, Missing, is_active, runner_lost
+from console.tui.facts import ASKS_FOR_A_PERSON, Facts, Missing, is_active, runner_lost
 from console.tui.glyphs import Glyphs
 
 QUIET = (TaskStatus.COMPLETED, TaskStatus.BEFORE, TaskStatus.PENDING)  # their title says more than what is noted
@@ -114,7 +114,7 @@ def note(task: TaskState, state: RunState, room: int) -> tuple[str, str]:
                 eta = run_words(state)[0]
             return f"{numbers.percent(progress.share)} {eta}".strip(), "run"
         case TaskStatus.BLOCKED:
-            return ("waits for you" if task.kind in ("gate", "purge") else f"waits: {task.blocked_on}"), "warn"
+            return ("waits for you" if task.kind in ASKS_FOR_A_PERSON else f"waits: {task.blocked_on}"), "warn"
         case TaskStatus.FAILED | TaskStatus.DEFERRED | TaskStatus.ROLLED_BACK:
             return task.status.value, STATUS_STYLE[task.status]
         case TaskStatus.PENDING if task.irreversible:
