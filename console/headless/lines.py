@@ -16,9 +16,10 @@ _AT_WORK = (RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.ROLLING_BACK)
 def traffic_words(traffic: Traffic) -> str:
     """The applications' figures of the last seconds beside those before the run."""
     now, before = traffic.now, traffic.before
+    was = f"before {before.p99_ms:.1f} ms" if before.operations else "before unknown"
     return (
         f"traffic: {count(now.operations)} operations in 5 s, p50 {now.p50_ms:.1f} ms, p99 {now.p99_ms:.1f} ms"
-        f" (before {before.p99_ms:.1f} ms), {count(traffic.during.errors)} errors so far"
+        f" ({was}), {count(traffic.during.errors)} errors so far"
     )
 
 

@@ -13,6 +13,7 @@ from console.tui.messages import FeedLost, RunChanged
 from console.tui.ports import World
 
 SILENCE_S = 3.0
+WAIT_S = 1.0  # for word of a change, before the run is read anyway
 
 
 class Feed:
@@ -32,7 +33,7 @@ class Feed:
         self._taken.set()
         self._stop = threading.Event()
         self._silence = SILENCE_S if silence is None else silence
-        self._asked_at: float | None = None  # when the read under way began
+        self._asked_at: float | None = None  # when the read under way began, or the next one should
         self._thread = threading.Thread(target=self._follow, name="feed", daemon=True)
         self._watch = threading.Thread(target=self._listen, name="feed watch", daemon=True)
 
@@ -59,10 +60,13 @@ class Feed:
             if self._stop.is_set():
                 return
             if fresh:
+                self._asked_at = time.monotonic() + WAIT_S  # to wait takes a connection too, which may hang
                 try:
-                    self._world.wait(1.0)
+                    self._world.wait(WAIT_S)
                 except Exception:  # the next read finds and tells the cause
-                    self._stop.wait(1.0)
+                    self._stop.wait(WAIT_S)
+                finally:
+                    self._asked_at = None
             else:
                 self._stop.wait(1.0)
             self._stop.wait(max(self._interval - (time.monotonic() - begun), 0.0))

@@ -10,10 +10,12 @@ import pytest
 
 from console.commands.operate import _patient
 from console.errors import ConnectionFailed
-from console.headless.lines import LineWriter, next_words
+from console.headless.lines import LineWriter, next_words, traffic_words
 from console.headless.report import progress_words
-from console.journal.state import Lease, RunState, RunStatus, TaskStatus
-from tests.canned import NOW, a_run_state
+from console.journal.state import Latency, Lease, RunState, RunStatus, TaskStatus
+from console.tui.draw.live import traffic_line
+from console.tui.glyphs import UNICODE
+from tests.canned import NOW, a_run_state, some_traffic
 
 
 def later(state: RunState, seconds: float) -> RunState:
@@ -128,3 +130,10 @@ def test_a_server_that_restarts_ends_no_watching(capsys: pytest.CaptureFixture[s
         "pgferry: The connection to the server was lost. It is tried again until it answers.",
         "pgferry: the server answers again",
     ]
+
+
+def test_what_was_not_measured_before_the_run_is_not_called_zero() -> None:
+    traffic = replace(some_traffic(), before=Latency(0, 0, 0.0, 0.0, 0.0))
+    assert "before unknown" in traffic_words(traffic)
+    assert "before unknown" in traffic_line(traffic, UNICODE, 80).plain
+    assert "before unknown" not in traffic_words(some_traffic())

@@ -243,18 +243,20 @@ def traffic_line(traffic: Traffic, glyphs: Glyphs, width: int) -> Text:
     now, before, during = traffic.now, traffic.before, traffic.during
     if not now.operations and during.operations:  # the run has ended, or the applications are silent
         did = f"{numbers.short(during.operations)} operations, " if width >= 100 else ""
-        parts: list[Part] = [
-            f"applications, while it ran: {did}p99 {numbers.ms(during.p99_ms)} (before {numbers.ms(before.p99_ms)})"
-        ]
+        parts: list[Part] = [f"applications, while it ran: {did}p99 {numbers.ms(during.p99_ms)} ({_before(before)})"]
         return joined([*parts, _errors(during.errors)], glyphs)
     slower = before.p99_ms > 0 and now.p99_ms > 2 * before.p99_ms
     parts = [
         f"applications: {numbers.short(now.operations / 5)} operations/s",
-        (f"p99 {numbers.ms(now.p99_ms)} (before {numbers.ms(before.p99_ms)})", "warn" if slower else ""),
+        (f"p99 {numbers.ms(now.p99_ms)} ({_before(before)})", "warn" if slower else ""),
     ]
     if width >= 100 and during.operations:
         parts.append(f"slowest {numbers.ms(during.max_ms)}")
     return joined([*parts, _errors(during.errors)], glyphs)
+
+
+def _before(before: Latency) -> str:
+    return f"before {numbers.ms(before.p99_ms)}" if before.operations else "before unknown"
 
 
 def _errors(errors: int) -> Part:
