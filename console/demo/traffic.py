@@ -83,6 +83,10 @@ class Traffic:
         """How many workers ended without being told to."""
         return sum(process.poll() is not None for process in self._processes)
 
+    def pids(self) -> list[int]:
+        """The workers' processes."""
+        return [process.pid for process in self._processes]
+
     def stop(self) -> TrafficResult:
         """Stop the workers, let each compare what it wrote, and return what they saw.
 

@@ -45,6 +45,7 @@ class Backfill:
         self.tally = Tally(self.copy)
         settings = task.backfill
         self.orders = Orders(Pace(settings.batch_rows, settings.target_ms), settings, settings.duty_percent)
+        self.orders.pace.aim(self.orders.target_ms)
         self.board = Board(self._throttles())
         self.recent = Recent()
         self.rates: deque[float] = deque(maxlen=20)
@@ -159,8 +160,8 @@ class Backfill:
             return
         if wanted.batch_rows != self.orders.settings.batch_rows:
             self.orders.pace.fix(wanted.batch_rows, wishes.settings_by.get("batch_rows", "an operator"))
-        self.orders.pace.target_ms = wanted.target_ms
         self.orders.settings = wanted
+        self.orders.pace.aim(self.orders.target_ms)
         self.board.replace(self._throttles())
 
     def _obey_signals(self) -> None:
@@ -226,7 +227,7 @@ class Backfill:
             target=str(self.mapping.new), rows_total=total, rows_done=totals.read, rows_written=totals.written,
             rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates),
             eta_low_s=low, eta_high_s=high, batch_rows=orders.pace.rows, batch_ms=orders.batch_ms,
-            target_ms=orders.settings.target_ms, duty_percent=orders.settings.duty_percent, workers=orders.workers,
+            target_ms=orders.settings.target_ms, aim_ms=orders.target_ms, duty_percent=orders.settings.duty_percent, workers=orders.workers,
             reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),
             held="" if done else self.board.words(), settings=self._settings(), chunks=totals.chunks,
             retries=totals.retries, last_error=totals.last_error, content_hash=self._content(totals),

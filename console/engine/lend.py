@@ -128,8 +128,8 @@ def _ask(conn: Conn, copy: Copy, hand: Hand, orders: Orders) -> None:
         return
     settings = BackfillSettings(**pacing.settings)
     orders.settings = replace(settings, workers=hand.workers)
+    orders.pace.aim(orders.target_ms)
     orders.pace.rows = pacing.batch_rows
-    orders.pace.target_ms = settings.target_ms
     orders.duty_percent = pacing.duty_percent
     orders.hands = max(pacing.hands, hand.workers)
     orders.held_by = list(pacing.held_by)

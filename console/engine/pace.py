@@ -47,6 +47,14 @@ class Pace:
         self.reason = f"batch {verb} from {self.rows:,} to {rows:,}: {why}, target {self.target_ms:.0f} ms"
         self.rows = rows
 
+    def aim(self, target_ms: float) -> None:
+        """Another target from now on. A shorter one shrinks the batch at once: what took longer is not tried again."""
+        if target_ms < self.target_ms:
+            shorter = int(self.rows * target_ms / self.target_ms)
+            before, self.target_ms = self.target_ms, target_ms
+            self._set(max(shorter, min(SMALLEST, self.rows)), f"the target was {before:.0f} ms")
+        self.target_ms = target_ms
+
     def fix(self, rows: int, who: str) -> None:
         """An operator set the batch."""
         self._rates.clear()

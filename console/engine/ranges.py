@@ -16,6 +16,9 @@ def index_order(facts: TableFacts, key: tuple[str, ...]) -> tuple[str, ...]:
     return next((unique for unique in facts.unique_keys if set(unique) == set(key)), key)
 
 
+STRIDE = 5_000  # rows walked by one statement
+
+
 def beyond(alias: str, names: tuple[str, ...], low: Key | None) -> Composed:
     """Condition: the key is greater than ``low``."""
     if low is None:
@@ -53,7 +56,22 @@ def greatest(conn: Conn, facts: TableFacts, names: tuple[str, ...]) -> Key | Non
 def step(
     conn: Conn, facts: TableFacts, names: tuple[str, ...], low: Key | None, high: Key | None, rows: int
 ) -> Key | None:
-    """The key ``rows`` further than ``low`` (an index-only walk), None when fewer are left up to ``high``."""
+    """The key ``rows`` further than ``low`` (index-only walks), None when fewer are left up to ``high``.
+
+    In strides, so that no walk keeps a core for long: one of 13 ms (100,000 rows) cost writers on 2 cores half as much as
+    the copy of these rows, see ``Orders.target_ms``.
+    """
+    key = low
+    for done in range(0, rows, STRIDE):
+        key = _stride(conn, facts, names, key, high, min(STRIDE, rows - done))
+        if key is None:
+            return None
+    return key
+
+
+def _stride(
+    conn: Conn, facts: TableFacts, names: tuple[str, ...], low: Key | None, high: Key | None, rows: int
+) -> Key | None:
     query = sql.SQL("SELECT {} FROM {} o WHERE {} AND {} ORDER BY {} OFFSET {} LIMIT 1").format(
         _texts("o", names),
         table(facts.name),

@@ -23,6 +23,7 @@ from console.plan.model import BackfillSettings, Mapping
 MOST_WORKERS = 16
 _AGAIN_S = 0.05  # after a chunk that met a lock
 _IDLE_S = 0.02  # while others copy the last chunks
+_SHARE_S, _LONG_SHARE_S = 0.5, 4.0  # seconds of the limit on rows a second that one batch may use up
 _PLAN_S = 0.2  # how often the planner looks without being told
 
 
@@ -49,9 +50,27 @@ class Orders:
         return max(1, min(self.settings.workers, MOST_WORKERS))
 
     @property
+    def target_ms(self) -> int:
+        """How long a batch should take. Slowed by its settings, the copy may work in fewer and longer bursts.
+
+        The server's system may put a writer that wakes onto the copy's core and leave it there to the next timer tick
+        (4 ms at 250 Hz), until the copy has kept a core for some 40 ms: what writers feel is the number of bursts.
+        Measured at 55,000 rows/s on 2 cores, p99 over the p99 without a copy: bursts of 40 ms 4.1, of 100 ms 2.5, of
+        190 ms 1.4. But a writer that changes a row in flight waits for its batch, so that it is the plan's to say. A
+        signal near its limit is no reason for longer bursts: they would meet it sooner.
+        """
+        settings = self.settings
+        slowed = settings.duty_percent < 100 or settings.max_rows_per_second > 0
+        return max(settings.target_ms, settings.throttled_ms) if slowed else settings.target_ms
+
+    @property
     def batch_rows(self) -> int:
-        """Rows of the next batch: under a limit on rows a second, no more than half a second's share of it."""
-        limit = self.settings.max_rows_per_second / max(self.hands, 1) / 2
+        """Rows of the next batch: under a limit on rows a second, no more than half a second's share of it.
+
+        Four seconds' where longer bursts are wanted.
+        """
+        seconds = _LONG_SHARE_S if self.target_ms > self.settings.target_ms else _SHARE_S
+        limit = seconds * self.settings.max_rows_per_second / max(self.hands, 1)
         return min(self.pace.rows, max(int(limit), 1)) if limit else self.pace.rows
 
     def rest(self, seconds: float) -> None:

@@ -168,6 +168,7 @@ class Progress:
     batch_rows: int = 0
     batch_ms: float = 0.0
     target_ms: int = 0
+    aim_ms: int = 0  # what a batch is sized towards now: target_ms, or a longer time while it is slowed
     duty_percent: int = 100
     workers: int = 1
     reason: str = ""  # why the batch last changed, in words

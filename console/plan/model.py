@@ -232,6 +232,7 @@ class BackfillSettings:
 
     batch_rows: int = 20_000
     target_ms: int = 100
+    throttled_ms: int = 0  # the target while duty_percent or max_rows_per_second slows it, where that is longer
     workers: int = 1
     duty_percent: int = 100
     max_rows_per_second: int = 0  # 0: no limit

@@ -173,6 +173,13 @@ _TASK = (
     Key("direction", Type.TEXT, "Which way writes go.", kinds=(Kind.SYNC,), choices=_choices(Direction)),
     Key("batch_rows", Type.WHOLE, "Rows of the first batch; default 20000.", kinds=_COPY, least=1),
     Key("target_ms", Type.WHOLE, "Milliseconds a batch should take; default 100.", kinds=_COPY, least=1),
+    Key(
+        "throttled_ms",
+        Type.WHOLE,
+        "The same while it is slowed, if longer; default 0: target_ms.",
+        kinds=_COPY,
+        least=0,
+    ),
     Key("workers", Type.WHOLE, "Batches at a time; default 1.", kinds=_COPY, least=1, most=64),
     Key("duty_percent", Type.WHOLE, "Share of the time spent copying; default 100.", kinds=_COPY, least=1, most=100),
     Key("max_rows_per_second", Type.WHOLE, "Upper limit; 0, the default, is none.", kinds=_COPY, least=0),

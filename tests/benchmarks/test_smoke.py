@@ -10,7 +10,7 @@ import pytest
 
 from console.demo.server import EmbeddedServer
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import backfill, console, preview, traffic, triggers, validation, whole_run
+from tests.benchmarks import backfill, console, cores, preview, traffic, triggers, validation, whole_run
 from tests.benchmarks.ground import Ground, lay
 from tests.benchmarks.lines import Line, line, printed, ratio
 from tests.benchmarks.policies import P90, Efficiency, Fixed
@@ -56,11 +56,12 @@ def test_the_writers_cost_and_the_comparison_are_measured(ground: Ground) -> Non
     assert set(positive(validation.measure(ground, 1))) == {validation.READ, validation.OURS}
 
 
-def test_the_traffics_latencies_are_measured_at_each_speed(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "SPEEDS", {"copy at 55,000 rows/s": {"max_rows_per_second": 1_500, "batch_rows": 300}})
-    speeds = tuple(traffic.SPEEDS)
+def test_the_traffics_latencies_are_measured_at_each_speed(ground: Ground) -> None:
+    speeds = {"copy at 55,000 rows/s": {"max_rows_per_second": 1_500, "batch_rows": 300}}
+    if cores.apart():
+        speeds[traffic.APART] = speeds["copy at 55,000 rows/s"]
     found = positive(traffic.measured(ground, 1, 0.5, 200, speeds, module=traffic.SINGLE, called="single rows, "))
-    names = ("at rest", "sync on, no copy", "copy at 55,000 rows/s")
+    names = ("at rest", "sync on, no copy", *speeds)
     assert set(found) == {f"single rows, {name}" for name in names}
     assert found["single rows, at rest"]["p99 x rest"] == 1
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,6 +12,7 @@ from console.demo.traffic import Traffic
 from console.journal import steps
 from console.journal.connect import Conn
 from console.journal.state import Latency
+from tests.benchmarks import cores
 from tests.benchmarks.backfill import run_engine
 from tests.benchmarks.ground import Ground, say
 from tests.benchmarks.lines import Line, line, ratio
@@ -24,8 +27,13 @@ SPEEDS: dict[str, dict[str, object]] = {
     "copy at 55,000 rows/s": {"max_rows_per_second": 55_000},
     "copy at 115,000 rows/s": {"max_rows_per_second": 115_000},
 }
+# The same as the first throttled one, in other ways: how much of it are the batches, how much the host's scheduler.
+WAYS: dict[str, dict[str, object]] = {
+    "copy at 55,000 rows/s, short batches": {"max_rows_per_second": 55_000, "throttled_ms": 0},
+    "copy at 55,000 rows/s, batches of 800 ms": {"max_rows_per_second": 55_000, "throttled_ms": 800},
+}
+APART = "copy at 55,000 rows/s, on a core of its own"
 AIMS = {
-    "copy at full speed": "",
     "copy at 55,000 rows/s": "p99 <= 1.5 x at 50,000 rows/s",
     "copy at 115,000 rows/s": "stretch: p99 <= 1.5 x at 110,000",
 }
@@ -63,15 +71,26 @@ def _reported(conn: Conn, since: datetime) -> bool:
     return bool(row and row[0])
 
 
-def run(ground: Ground, seconds: float, rate: float, *, module: str = "", **settings: object) -> Felt:
-    """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy. ``module``: another traffic."""
+def run(
+    ground: Ground,
+    seconds: float,
+    rate: float,
+    settings: Mapping[str, object],
+    *,
+    module: str = "",
+    alone: bool = False,
+) -> Felt:
+    """From a fresh table: traffic alone, traffic with the sync on, traffic with the copy.
+
+    ``module``: another traffic. ``alone``: the copy has a core of its own, from the beginning.
+    """
     ground.fresh()
     plan = ground.plan
     if module and plan.demo is not None:
         plan = replace(plan, demo=replace(plan.demo, traffic=module))
     with ground.connection() as conn:
         conn.execute("TRUNCATE pgferry.app_window, pgferry.app_operations")
-        with Traffic(plan, ground.conninfo, rate=rate) as traffic:
+        with Traffic(plan, ground.conninfo, rate=rate) as traffic, _cores(ground, traffic, alone=alone):
             _watch(conn, min(2.0, seconds))  # connections, caches
             spans = [_watch(conn, seconds)]
             ground.sync_on()
@@ -89,24 +108,30 @@ def run(ground: Ground, seconds: float, rate: float, *, module: str = "", **sett
     return Felt(rest, synced, copy, copied.rate)
 
 
+def _cores(ground: Ground, traffic: Traffic, *, alone: bool) -> contextlib.AbstractContextManager[None]:
+    return cores.kept_apart(ground.conninfo, traffic.pids()) if alone else contextlib.nullcontext()
+
+
 def measure(ground: Ground, repeats: int, *, seconds: float = 8.0, rate: float = RATE) -> list[Line]:
     """The plan's traffic at each speed, then single rows alone at the throttled ones."""
-    throttled = tuple(name for name, settings in SPEEDS.items() if settings)
+    throttled = {name: settings for name, settings in SPEEDS.items() if settings} | WAYS
+    if cores.apart():
+        throttled[APART] = {"max_rows_per_second": 55_000}
     return [
-        *measured(ground, repeats, seconds, rate, tuple(SPEEDS)),
+        *measured(ground, repeats, seconds, rate, SPEEDS),
         *measured(ground, repeats, seconds, rate, throttled, module=SINGLE, called="single rows, "),
     ]
 
 
 def measured(
-    ground: Ground, repeats: int, seconds: float, rate: float, speeds: tuple[str, ...], *, module: str = "",
-    called: str = "",
+    ground: Ground, repeats: int, seconds: float, rate: float, speeds: Mapping[str, Mapping[str, object]], *,
+    module: str = "", called: str = "",
 ) -> list[Line]:  # fmt: skip
     """Each speed in turn, each with its own time at rest just before; percentiles are medians of the repetitions."""
     felt: dict[str, list[Felt]] = {name: [] for name in speeds}
     for turn in range(repeats):
         for name in speeds:
-            felt[name].append(run(ground, seconds, rate, module=module, **SPEEDS[name]))
+            felt[name].append(run(ground, seconds, rate, speeds[name], module=module, alone=name == APART))
         say(f"  traffic {ground.rows:,}: {called}repetition {turn + 1} of {repeats}")
     every = [one for found in felt.values() for one in found]
     return [
@@ -115,7 +140,7 @@ def measured(
         *(
             _line(
                 ground, called + name, [one.copy for one in found], [one.rest for one in found],
-                synced=[one.synced for one in found], rates=[one.rows_per_second for one in found], aim=AIMS[name],
+                synced=[one.synced for one in found], rates=[one.rows_per_second for one in found], aim=AIMS.get(name, ""),
             )
             for name, found in felt.items()
         ),

@@ -71,6 +71,42 @@ def test_the_limit_on_rows_a_second_is_shared_by_all_hands() -> None:
     assert Wishes().settings == {}
 
 
+@pytest.mark.parametrize(
+    ("settings", "target_ms", "batch_rows"),
+    [
+        (BackfillSettings(throttled_ms=400), 100, 200_000),
+        (BackfillSettings(duty_percent=50), 100, 200_000),
+        (BackfillSettings(duty_percent=50, throttled_ms=400), 400, 200_000),
+        (BackfillSettings(duty_percent=50, throttled_ms=40), 100, 200_000),
+        (BackfillSettings(max_rows_per_second=10_000), 100, 5_000),
+        (BackfillSettings(max_rows_per_second=10_000, throttled_ms=400), 400, 40_000),
+    ],
+    ids=["at full speed", "slowed", "slowed, longer", "never shorter", "a limit", "a limit, longer"],
+)
+def test_a_slowed_copy_works_in_longer_batches_where_the_plan_says_so(
+    settings: BackfillSettings, target_ms: int, batch_rows: int
+) -> None:
+    orders = Orders(Pace(200_000, 100), settings, settings.duty_percent)
+    assert (orders.target_ms, orders.batch_rows) == (target_ms, batch_rows)
+    orders.duty_percent = 20  # what a signal near its limit leaves
+    assert orders.target_ms == target_ms
+
+
+def test_a_live_limit_makes_batches_longer_and_full_speed_shorter_again(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGFERRY_OPERATOR", "alice")
+    conn = a_database(database, rows=500)
+    plan = a_plan_directory(tmp_path / "plan")
+    run_id = a_run(database, plan)
+    order(database, plan, run_id, Verb.SPEED, throttled_ms=900, duty_percent=99)
+    order(database, plan, run_id, Verb.START, until="copy")
+    slowed = copy_of(database, run_id)
+    assert (slowed.target_ms, slowed.aim_ms) == (5, 900)
+    assert slowed.chunks < 10, "a batch of 50 rows grows where each takes far less than 900 ms"
+    conn.close()
+
+
 def pgferry(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
     return subprocess.run([sys.executable, "-m", "console", *arguments], capture_output=True, text=True, check=False)

@@ -54,6 +54,21 @@ def test_an_operator_sets_it() -> None:
     assert (pace.rows, pace.reason) == (700, "batch set to 700 by alice")
 
 
+def test_a_shorter_target_shrinks_the_batch_at_once_a_longer_one_lets_it_grow() -> None:
+    pace = Pace(20_000, 100)
+    pace.aim(100)
+    assert (pace.rows, pace.reason) == (20_000, "first batch")
+    pace.aim(400)
+    assert pace.rows == 20_000, "nothing is known of a batch that long"
+    for _ in range(20):
+        pace.feed(pace.rows, pace.rows / 200)
+    assert 68_000 <= pace.rows <= 80_000
+    rows = pace.rows
+    pace.aim(100)
+    assert pace.rows == rows // 4
+    assert pace.reason == f"batch shrank from {rows:,} to {rows // 4:,}: the target was 400 ms, target 100 ms"
+
+
 def test_rest_follows_the_duty_cycle_and_the_row_limit() -> None:
     assert rest_seconds(100, 1_000, duty_percent=100, max_rows_per_second=0) == 0
     assert rest_seconds(100, 1_000, duty_percent=25, max_rows_per_second=0) == pytest.approx(0.3)

@@ -125,7 +125,8 @@ def _pace(progress: Progress, width: int, facts: Facts) -> list[Text]:
     elif not progress.finished:
         spark = sparkline(progress.rates, max(min(width - 40, 40), 0), facts.glyphs)
         lines.append(_fact("rate", f"{numbers.count(round(progress.rate))} rows/s", spark))
-    target = f"target {numbers.ms(progress.target_ms)}" if progress.target_ms else ""
+    aim = progress.aim_ms or progress.target_ms
+    target = f"target {numbers.ms(aim)}" if aim else ""
     batch = f"{numbers.count(progress.batch_rows)} rows in {numbers.ms(progress.batch_ms)}"
     lines.append(_fact("batch", batch, target + _set_by(progress, "target_ms")))
     why, *rest = wrap(progress.reason or "not changed yet", width - NAME - 3, limit=2)
