@@ -53,6 +53,9 @@ class PaperWorld(Shown):
         """What the task would run."""
         return self._previews.of(task_id)
 
+    def reread(self) -> None:
+        """Nothing: no database is read here."""
+
     def docs(self) -> tuple[Doc, ...]:
         """The plan's pages."""
         return self._plan.docs

@@ -156,6 +156,9 @@ class ReplayWorld(Shown):
             )
         return self._previews.of(task_id)
 
+    def reread(self) -> None:
+        """Nothing: no database is read here."""
+
     def docs(self) -> tuple[Doc, ...]:
         """The plan's pages."""
         return self._plan.docs if self._plan else ()

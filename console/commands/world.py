@@ -206,11 +206,16 @@ class JournalWorld(Shown):
         plan = self._plan
 
         def make(conn: Conn) -> TaskPreview:
-            if self._previews is None:
-                self._previews = Previews(plan, conn, record=Record.of(plan, state_folder()))
-            return self._previews.of(task_id)
+            # not through the attribute alone: ``reread`` may empty it meanwhile
+            found = self._previews or Previews(plan, conn, record=Record.of(plan, state_folder()))
+            self._previews = found
+            return found.of(task_id)
 
         return self._use(make)
+
+    def reread(self) -> None:
+        """Sizes and locks of the next preview are read anew."""
+        self._previews = None
 
     def docs(self) -> tuple[Doc, ...]:
         """The plan's pages."""

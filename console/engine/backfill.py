@@ -11,7 +11,7 @@ import psycopg
 
 from console.engine import copier, ranges, tombstones
 from console.engine.facts import MappingFacts, mapping_facts
-from console.engine.pace import Pace, Recent
+from console.engine.pace import Lately, Pace, Recent
 from console.engine.session import Session
 from console.engine.settle import rechecks, work_off
 from console.engine.signals.base import Throttle
@@ -27,6 +27,7 @@ from console.plan import settings as live
 from console.plan.model import BackfillSettings, Mapping, Task
 
 REPORT_EVERY_S = 0.5
+RATE_OVER_S = 10.0  # the rate shown: at a low duty cycle most looks see no batch end at all
 ENOUGH_TO_JUDGE = 1_000  # rows read before the share of rejects counts, unless all are read
 NOTED_PATIENCE_S = 10.0
 COUNT_AT_MOST = 2_000_000  # rows left that are counted where the estimate proved wrong
@@ -49,6 +50,7 @@ class Backfill:
         self.board = Board(self._throttles())
         self.recent = Recent()
         self.rates: deque[float] = deque(maxlen=20)
+        self.shown = Lately(RATE_OVER_S)
         self.total = 0
         self.helpers: tuple[Hand, ...] = ()
 
@@ -134,6 +136,7 @@ class Backfill:
             self._tell_helpers()
             totals, now = self._totals(), time.monotonic()
             seconds, rows = now - last_time, totals.read - last.read
+            self.shown.add(seconds, rows)
             if not held or rows:
                 self.recent.add(seconds, rows)
             last, last_time = totals, now
@@ -225,7 +228,7 @@ class Backfill:
         progress = Progress(
             task_id=self.task.id, mapping=self.mapping.id, what="copy", source=str(self.mapping.old),
             target=str(self.mapping.new), rows_total=total, rows_done=totals.read, rows_written=totals.written,
-            rows_rejected=totals.rejected, share=share, finished=done, rate=rate, rates=tuple(self.rates),
+            rows_rejected=totals.rejected, share=share, finished=done, rate=0.0 if done else self.shown.rate, rates=tuple(self.rates),
             eta_low_s=low, eta_high_s=high, batch_rows=orders.pace.rows, batch_ms=orders.batch_ms,
             target_ms=orders.settings.target_ms, aim_ms=orders.target_ms, duty_percent=orders.settings.duty_percent, workers=orders.workers,
             reason=orders.pace.reason, signals=self.board.signals(), lost_s=round(self.board.lost_s, 3),

@@ -81,6 +81,25 @@ def eta_range(rates: list[float], rows_left: int) -> tuple[float | None, float |
     return rows_left / fast, rows_left / slow
 
 
+class Lately:
+    """Rows a second over the last ``window_s`` seconds that went by, held back or not."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._looks: deque[tuple[float, int]] = deque()  # (seconds since the look before, rows in them)
+
+    def add(self, seconds: float, rows: int) -> None:
+        """``rows`` more, ``seconds`` after the last look."""
+        self._looks.append((seconds, rows))
+        while len(self._looks) > 1 and sum(s for s, _ in self._looks) - self._looks[0][0] >= self._window_s:
+            self._looks.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Rows a second; 0 before the first look."""
+        return sum(rows for _, rows in self._looks) / max(sum(s for s, _ in self._looks), 1e-6)
+
+
 WINDOWS_S = (15.0, 30.0, 60.0)
 LATE = 2.0
 MARGIN = 0.1  # the range is never narrower than this to either side

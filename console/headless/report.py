@@ -103,6 +103,18 @@ def progress_words(progress: Progress) -> str:
     )
 
 
+def newest(state: RunState) -> list[Progress]:
+    """Of each mapping the copies, and of the comparisons that have ended the last one alone, in the plan's order."""
+    place = {task.id: number for number, task in enumerate(state.tasks)}
+    ordered = sorted(state.progress, key=lambda progress: place.get(progress.task_id, 0))
+    last = {progress.mapping: progress.task_id for progress in ordered if _ended_comparison(progress)}
+    return [p for p in ordered if not _ended_comparison(p) or last[p.mapping] == p.task_id]
+
+
+def _ended_comparison(progress: Progress) -> bool:
+    return progress.what == "compare" and progress.finished
+
+
 def lock_words(wait: LockWait) -> str:
     """A statement that waits for its lock, in a few words."""
     now = f"waits for its lock, {count(wait.behind)} sessions behind it" if wait.waits else "stands aside"
@@ -122,7 +134,7 @@ def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     """The run on one page: where it stands, what hinders it, and every task's state; no secrets."""
     state = public(state)
     lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
-    for progress in state.progress:
+    for progress in newest(state):
         lines.append(f"{'progress':<9} {progress_words(progress)}")
     if state.lock_wait is not None:
         lines.append(f"{'lock':<9} {lock_words(state.lock_wait)}")

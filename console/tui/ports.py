@@ -84,6 +84,9 @@ class World(Protocol):
     def preview(self, task_id: str) -> TaskPreview:
         """What the task would run."""
 
+    def reread(self) -> None:
+        """What was read of the catalogue is forgotten: previews are of the database as it is then. Returns at once."""
+
     def docs(self) -> tuple[Doc, ...]:
         """The plan's pages."""
 

@@ -119,3 +119,21 @@ def test_an_error_of_one_question_is_told_and_the_next_look_goes_on(database: st
         table[0] = "there"
         assert looks.read(conn, work) == looks.read(conn, work) == ((0,),)
         assert conn.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+
+
+def test_what_was_read_again_is_as_the_database_is_then(database: str, tmp_path: Path) -> None:
+    plan = load_plan(tiny_plan(tmp_path))
+    world = JournalWorld(Settings(database, plan.root, "", "me", "DEV"), plan, control=False)
+    with connect(database) as conn:
+        conn.execute("CREATE TABLE things (n int)")
+        assert rows_known(world) == {0}
+        conn.execute("INSERT INTO things SELECT generate_series(1, 4000)")
+        conn.execute("ANALYZE things")
+    assert rows_known(world) == {0}, "read once, not at each key"
+    world.reread()
+    assert rows_known(world) == {4000}
+    world.close()
+
+
+def rows_known(world: JournalWorld) -> set[int]:
+    return {rows for _, rows, _ in world.preview("A2").sizes}

@@ -292,7 +292,9 @@ async def test_filter_and_refresh() -> None:
     app = await after(CannedWorld(), "6", "slash", *"throttled", "enter")
     assert app.view.words == "throttled"
     assert app.view.count(app.facts) == 1
-    assert (await after(CannedWorld(), "2", "R")).preview.preview(app.facts) is None
+    world = CannedWorld()
+    assert (await after(world, "2", "R")).preview.preview(app.facts) is None
+    assert world.rereads == 1
 
 
 async def test_leaving() -> None:

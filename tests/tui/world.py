@@ -35,6 +35,7 @@ class CannedWorld:
     on_detach: OnDetach = OnDetach.GO_ON
     plan: Plan | None = field(default_factory=a_plan)
     rollback: str = "safe"
+    rereads: int = 0  # of the catalogue
     forgotten: int = 0  # looks at a rollback that nobody waits for any more
     gone: bool = False  # the server does not answer
     sent: list[tuple[Verb, dict[str, object]]] = field(default_factory=list)
@@ -84,6 +85,9 @@ class CannedWorld:
         if task_id not in self.known:
             raise FerryError(f"The plan has no task {task_id}.")
         return self.known[task_id]
+
+    def reread(self) -> None:
+        self.rereads += 1
 
     def docs(self) -> tuple[Doc, ...]:
         return self.plan.docs if self.plan else ()

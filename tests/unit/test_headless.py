@@ -23,7 +23,7 @@ from console.headless.words import clock, count, duration, eta, fence, markdown_
 from console.journal.state import RunState, RunStatus, TaskStatus
 from console.plan.model import Plan
 from console.sql.model import Hazard, TaskPreview
-from tests.canned import NOW, PLAN_SHA256, STATES, a_plan, a_run_state, previews
+from tests.canned import NOW, PLAN_SHA256, STATES, a_plan, a_progress, a_run_state, previews
 
 # Set the window's title, clear the screen, colours by a C1 control, reversed reading order, a bell, a new line.
 EVIL = "\x1b]0;owned\x07\x1b[2Jevil\x9b31m\u202etxet\x07\nFORGED line"
@@ -358,3 +358,20 @@ def test_a_rolled_back_run_shows_what_went_back() -> None:
     assert back
     for task_id in back:
         assert f"{task_id}  rolled back" in status_text(state)
+
+
+def test_of_the_comparisons_that_have_ended_status_lists_the_last_of_each_mapping() -> None:
+    state = a_run_state()
+    first, second, third = (task.id for task in state.tasks[:3])
+    done = {"what": "compare", "share": 1.0, "finished": True}
+    progress = (
+        a_progress(task_id=third, mapping="trades", rows_done=3_333, **done),
+        a_progress(task_id=second, mapping="tickers", rows_done=2_222, **done),
+        a_progress(task_id=first, mapping="tickers", rows_done=1_111, **done),
+        a_progress(task_id=first, mapping="trades", what="compare", finished=False, rows_done=444),
+    )
+    text = status_text(replace(state, progress=progress))
+    assert "compare tickers done, 2,222 rows" in text
+    assert "compare trades done, 3,333 rows" in text
+    assert "1,111" not in text, "a later one says more"
+    assert "444 rows" in text, "one that is under way"

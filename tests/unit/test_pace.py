@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.engine.checks import judge
-from console.engine.pace import LARGEST, SMALLEST, Pace, Recent, eta_range, rest_seconds
+from console.engine.pace import LARGEST, SMALLEST, Lately, Pace, Recent, eta_range, rest_seconds
 
 
 def test_grows_by_at_most_half_until_the_target_is_met() -> None:
@@ -80,6 +80,17 @@ def test_eta_is_a_range_from_the_recent_rates() -> None:
     assert (low, high) == (10, 20)
     assert eta_range([], 10) == (None, None)
     assert eta_range([5.0], 0) == (0.0, 0.0)
+
+
+def test_the_rate_shown_is_of_the_last_seconds_held_back_or_not() -> None:
+    lately = Lately(10.0)
+    assert lately.rate == 0
+    for look in range(80):  # each half second; a batch of 40,000 rows each four seconds
+        lately.add(0.5, 40_000 if look % 8 == 7 else 0)
+        assert look < 20 or 8_000 <= lately.rate <= 12_000
+    for _ in range(20):
+        lately.add(0.5, 0)
+    assert lately.rate == 0, "ten seconds without a row"
 
 
 def steady(recent: Recent, rows_per_second: float, seconds: float, *, batch: int) -> None:

@@ -86,6 +86,7 @@ class Records(Part):
 
     def _refresh(self) -> None:
         shell = self._shell
+        shell.world.reread()
         shell.facts = replace(shell.facts, previews={}, rollbacks={}, docs=())
         if shell.view is shell.rollback:
             self._rollback.look_again()
