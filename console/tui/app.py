@@ -39,7 +39,7 @@ def run_console(
     refuse_unusable(os.environ)
     terminal = look(os.environ, ascii_only=ascii_only, theme=theme)
     leave_on_hangup(world.close)
-    shell = Shell(world, terminal, dry_run=dry_run, on_ready=lambda: _end_when_told(shell))
+    shell = Shell(world, terminal, dry_run=dry_run, on_ready=lambda: _end_when_told(shell), stays=stays)
     code = shell.run(mouse=mouse)
     shell.feed.stop()
     closer = threading.Thread(target=world.close, daemon=True)

@@ -35,6 +35,7 @@ class Facts:
     docs: tuple[Doc, ...] | Missing = ()
     offer: str = ""  # who has control and how to take it, where this console may
     on_detach: OnDetach = OnDetach.GO_ON  # what becomes of the run when the console in control goes
+    stays: bool = True  # the server outlives the console; that of the demo does not
     replay: str = ""  # where a replay stands; empty where the run is now
 
     def task(self, task_id: str) -> TaskState | None:

@@ -244,6 +244,10 @@ def detach(facts: Facts, choose: Callable[[OnDetach], None]) -> Question:
 def leave(facts: Facts, yes: Act, first: Callable[[OnDetach], None]) -> Question:
     """Leaving. ``first`` makes another choice of what becomes of the run, and then leaves."""
     state = facts.state
+    if not facts.stays:
+        run = f"Run {state.run_id} pauses, and then its" if state and is_active(state) else "Its"
+        words = (f"The demo ends. {run} server goes: its rows too, unless it was begun with --keep.",)
+        return Question("Leave?", words, (Option("q", "leave", yes), Option(NO[0], "stay", _nothing)))
     if state is None or not is_active(state) or not facts.can_control:
         run = f"Run {state.run_id} goes on without this console" if state and is_active(state) else "Nothing runs"
         words = (f"{run}; pgferry attach comes back to it.",)

@@ -62,7 +62,10 @@ class Shell(App[int], inherit_bindings=False):
         if name
     ]
 
-    def __init__(self, world: World, terminal: Terminal, *, dry_run: bool, on_ready: Callable[[], None] | None = None):
+    def __init__(
+        self, world: World, terminal: Terminal, *, dry_run: bool, on_ready: Callable[[], None] | None = None,
+        stays: bool = True,
+    ) -> None:  # fmt: skip
         # said at once: under NO_COLOR textual chooses its filter here, and that for other themes makes black on black
         super().__init__(driver_class=LineDriver, ansi_color=True if terminal.theme.startswith("ansi-") else None)
         self.animation_level = "none"
@@ -78,6 +81,7 @@ class Shell(App[int], inherit_bindings=False):
             glyphs=ASCII if terminal.ascii_only else UNICODE,
             offer=world.offer,
             on_detach=world.on_detach,
+            stays=stays,
             replay=world.player.words() if world.player else "",
         )
         self.tasks = TasksView()

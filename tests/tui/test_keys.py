@@ -11,6 +11,8 @@ from console.errors import PlanError
 from console.journal.state import Lease, OnDetach, RunState, Session, TaskStatus, Verb
 from console.plan.approval import Approval, Wanted, standing
 from console.tui.draw.frame import phase_strip
+from console.tui.draw.tasks import first_words
+from console.tui.facts import Facts
 from console.tui.glyphs import UNICODE
 from console.tui.keys import KEYS, SCREENS, footer
 from console.tui.shell import Shell
@@ -295,6 +297,15 @@ async def test_filter_and_refresh() -> None:
     world = CannedWorld()
     assert (await after(world, "2", "R")).preview.preview(app.facts) is None
     assert world.rereads == 1
+
+
+@pytest.mark.parametrize(
+    ("stays", "words"),
+    [(True, "Closing this never stops the run."), (False, "Closing this ends the demo, server and all.")],
+)
+def test_before_the_start_it_is_said_what_closing_does(stays: bool, words: str) -> None:
+    facts = Facts(state=a_run_state("fresh"), can_control=True, stays=stays)
+    assert first_words(facts)[-1].endswith(words)
 
 
 async def test_leaving() -> None:

@@ -42,7 +42,7 @@ def test_nobody_is_asked_back_to_a_server_that_goes_with_the_console() -> None:
     with console(options="stays=False") as session:
         session.shows("help")
         session.press("q")
-        session.shows("leave")
+        session.shows("The demo ends. Run 7 pauses, and then its server goes: its rows too")
         session.press("q")
         assert session.ended() == 0
         assert b"Come back" not in session.raw()
