@@ -77,6 +77,11 @@ def _selects(character: str) -> bool:
     return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
 
 
+def several(number: int, noun: str, more: str = "") -> str:
+    """A number of things: ``1 statement``, ``3,000 rows``; ``more`` is the plural where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else more or noun + 's'}"
+
+
 def shorten(text: str, width: int) -> str:
     """``text`` cut to ``width`` characters, the cut shown as ``..``; never cut inside a number."""
     return text if len(text) <= width else without_half_number(text[: max(width - 2, 0)]) + ".."

@@ -437,7 +437,7 @@ def _rolled_back() -> RunState:
         traffic=some_traffic(),
         events=events(
             ("operator", "P2.1.1", "roll back to P2.1.1: 3 steps"),
-            ("run", "", "rolled back to P2.1.1: 4 tasks of this run still stand"),
+            ("run", "", "rolled back to P2.1.1, with 4 tasks of this run left"),
         ),
         back_to="P2.1.1",
     )

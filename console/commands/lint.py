@@ -18,6 +18,7 @@ from console.sql.hazards.catalogue import RULES, canonical, explain, listing, ne
 from console.sql.lint import lint_json
 from console.sql.model import Hazard, Statement
 from console.sql.psql import passed_over
+from console.text import several
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def _total(found: list[Statement]) -> str:
     hazards = [hazard for statement in found for hazard in statement.hazards]
     hurts = len(counted(hazards))
     accepted = sum(len(statement.accepted) for statement in found)
-    words = [f"{len(found)} statements", f"{hurts} hazards", f"{len(hazards) - hurts} notes", f"{accepted} accepted"]
-    return ", ".join(words)
+    counts = ((len(found), "statement"), (hurts, "hazard"), (len(hazards) - hurts, "note"))
+    return ", ".join([*(several(number, noun) for number, noun in counts), f"{accepted:,} accepted"])
 
 
 def explain_code(code: str, output: str) -> int:

@@ -26,6 +26,7 @@ from console.plan import order
 from console.plan import settings as live
 from console.plan.load import load_plan
 from console.plan.model import Plan
+from console.text import several
 
 STEERING = (
     "these lines only show the run, and leaving them does not touch it; pgferry pause, resume, speed, rollback, confirm"
@@ -173,7 +174,7 @@ def work(settings: Settings, workers: int) -> int:
         settings.dsn, plan, settings.operator, workers=workers,
         say=lambda text: print(f"pgferry: {safe(text)}", file=sys.stderr),
     )  # fmt: skip
-    out(f"{batches:,} batches, {rows:,} rows copied from here")
+    out(f"{several(batches, 'batch', 'batches')}, {several(rows, 'row')} copied from here")
     return 0
 
 

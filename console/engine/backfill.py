@@ -25,6 +25,7 @@ from console.journal.read import progress_of
 from console.journal.state import Progress, Setting
 from console.plan import settings as live
 from console.plan.model import BackfillSettings, Mapping, Task
+from console.text import several
 
 REPORT_EVERY_S = 0.5
 RATE_OVER_S = 10.0  # the rate shown: at a low duty cycle most looks see no batch end at all
@@ -83,7 +84,7 @@ class Backfill:
         self._report(totals, 0.0)
         self.session.event(
             "batch",
-            f"{self.mapping.old} copied: {totals.read:,} rows read, {totals.written:,} written,"
+            f"{self.mapping.old} copied: {several(totals.read, 'row')} read, {totals.written:,} written,"
             f" {totals.rejected:,} rejected in {time.monotonic() - began:.1f} s",
             task_id=self.task.id, content_hash=self._content(totals), chunks=totals.chunks, retries=totals.retries,
         )  # fmt: skip

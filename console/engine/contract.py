@@ -25,6 +25,7 @@ from console.journal.activity import NEW, OLD, Drain
 from console.journal.connect import Conn
 from console.journal.state import Session as OtherSession
 from console.plan.model import Direction, Leads, Mapping, Plan, TableName, Task
+from console.text import several
 
 SAMPLE_S = 0.2
 SHOW_EVERY_S = 1.0
@@ -309,7 +310,7 @@ def purge(session: Session, task: Task, export_to: Path) -> None:
             continue  # dropped before the runner died
         if task.export:
             rows, path = _export(session.conn, old, export_to)
-            session.event("run", f"{rows:,} rows of {old.name} written to {path}", task_id=task.id)
+            session.event("run", f"{several(rows, 'row')} of {old.name} written to {path}", task_id=task.id)
 
         def work(conn: Conn, mapping: Mapping = mapping, old: TableName = old) -> None:
             conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table(mapping.new)))

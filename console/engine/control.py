@@ -24,7 +24,7 @@ from console.plan import settings
 from console.plan.approval import Standing, Wanted, brief, sentences
 from console.plan.model import Kind
 from console.plan.order import until
-from console.text import plain
+from console.text import plain, several
 
 POLL_S = 0.25
 LONG_S = 1.0  # a statement that runs so long may well run longer
@@ -275,7 +275,7 @@ class Control:
                 do=f"Type {preview.needs_typing} to accept it.",
             )
         runs.set_goal(self.conn, self.session.run_id, RunStatus.ROLLING_BACK, back_to=to)
-        return f"roll back to {to}: {len(preview.steps)} steps"
+        return f"roll back to {to}: {several(len(preview.steps), 'step')}"
 
     def _purge(self, command: Command) -> str:
         task_id = str(command.args.get("task", ""))

@@ -25,6 +25,7 @@ from console.journal.hands import Hand
 from console.journal.lease import Fence
 from console.journal.state import RunStatus
 from console.plan.model import BackfillSettings, Plan
+from console.text import several
 
 ASK_EVERY_S = 0.5
 _SILENCE = "the runner is silent"
@@ -74,7 +75,7 @@ def _help(session: Session, copy: Copy, hand: Hand, say: Callable[[str], None]) 
     orders = Orders(Pace(settings.batch_rows, settings.target_ms), settings, held_by=[_SILENCE])
     _ask(session.conn, copy, hand, orders)
     crew = Crew(session, Ground(mapping, facts, names, copy, statement), orders)
-    say(f"lends {hand.workers} workers to run {copy.run_id}: {mapping.old} to {mapping.new}")
+    say(f"lends {several(hand.workers, 'worker')} to run {copy.run_id}: {mapping.old} to {mapping.new}")
     held: list[str] = []
     try:
         while not orders.done.is_set():

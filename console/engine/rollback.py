@@ -16,6 +16,7 @@ from console.journal.runs import TaskRow
 from console.journal.state import RollbackPreview, RollbackStep, TaskStatus
 from console.plan.model import Direction, Kind, Mapping, Plan, Task
 from console.plan.order import rollback_order
+from console.text import several
 
 TOUCHED = (TaskStatus.COMPLETED, TaskStatus.IN_PROGRESS, TaskStatus.FAILED, TaskStatus.BLOCKED)
 
@@ -85,7 +86,7 @@ def preview(
         to=to,
         steps=steps,
         loses=found.loses,
-        keeps=(f"{len(kept)} tasks, up to {kept[-1]}",) if kept else (),
+        keeps=(f"{several(len(kept), 'task')}, up to {kept[-1]}",) if kept else (),
         facts=found.facts,
         impossible=impossible,
         seconds=total(steps),

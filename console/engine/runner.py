@@ -28,7 +28,7 @@ from console.journal.state import Lease, RunStatus, TaskStatus
 from console.plan.load import load_plan
 from console.plan.model import Plan, Task
 from console.plan.order import until
-from console.text import plain
+from console.text import plain, several
 
 FORWARD = (RunStatus.RUNNING, RunStatus.PAUSING)  # a failure or a gate ends these, never a rollback ordered meanwhile
 BACK = (RunStatus.ROLLING_BACK, RunStatus.PAUSING)
@@ -218,7 +218,7 @@ class Runner:
             session.event("task", f"taken back in {time.monotonic() - start:.1f} s", task_id=task.id, edge=steps.END)
         left = [r for r in runs.tasks(session.conn, session.run_id).values() if r.status is TaskStatus.COMPLETED]
         if self._set(RunStatus.WAITING if left else RunStatus.ROLLED_BACK, after=(RunStatus.ROLLING_BACK,)):
-            session.event("run", f"rolled back to {to}: {len(left)} tasks of this run still stand")
+            session.event("run", f"rolled back to {to}, with {several(len(left), 'task')} of this run left")
 
     def _loss_accepted(self) -> bool:
         """Whether the operator who asked for this rollback typed the database's name."""

@@ -17,6 +17,7 @@ from console.engine.naming import function_name
 from console.engine.session import Session
 from console.journal.connect import Conn
 from console.plan.model import Direction, Mapping
+from console.text import several
 
 # Shorter than deadlock_timeout (1 s by default): against a writer it is always the comparison that gives way.
 CARRY_LOCK_TIMEOUT_MS = 500
@@ -50,7 +51,7 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
         if waiting and not said and time.monotonic() - began > SAY_AFTER_S:
             said = True
             session.event(
-                "lock", f"{mapping.id}: {waiting:,} keys can be judged once {_oldest(session.conn)} has ended"
+                "lock", f"{mapping.id}: {several(waiting, 'key')} can be judged once {_oldest(session.conn)} has ended"
             )
         if waiting:
             session.wishes.sleep(0.5)

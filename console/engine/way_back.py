@@ -30,6 +30,7 @@ from console.journal import events, runs
 from console.journal.chunks import Key
 from console.journal.connect import Conn
 from console.plan.model import Direction, Mapping, TableName, Task
+from console.text import several
 
 FIRST_ROWS = 20_000
 TARGET_MS = 250
@@ -344,9 +345,9 @@ def _refuse_loss(conn: Conn, mapping: Mapping, found: Found, *, complete: bool, 
     parts = []
     if rows:
         listed = "; ".join(f"{_keys([key])}: {reason}" for _, key, reason in rows)
-        parts.append(f"{rows[0][0]:,} rows of {mapping.new} that {mapping.old} refuses ({listed})")
+        parts.append(f"{several(rows[0][0], 'row')} of {mapping.new} that {mapping.old} refuses ({listed})")
     if found.stuck:
-        parts.append(f"{found.stuck:,} rows of {mapping.new} without a way back ({_keys(found.lost_samples)})")
+        parts.append(f"{several(found.stuck, 'row')} of {mapping.new} without a way back ({_keys(found.lost_samples)})")
     if found.missing and complete:
         parts.append(
             f"{found.missing:,} deletions through {mapping.new} while nothing carried them"

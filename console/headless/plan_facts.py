@@ -13,6 +13,7 @@ from console.plan.approval import Standing, sentences
 from console.plan.model import Plan, Task
 from console.plan.rehearsed import Rehearsal
 from console.sql.model import Hazard, Lock, Statement
+from console.text import several
 
 FORWARD, BACK = "forward", "back"
 _MATTERS = strength("SHARE UPDATE EXCLUSIVE")
@@ -104,11 +105,14 @@ def summary(report: PlanReport) -> list[tuple[str, str]]:
         ("sha256", plan.sha256),
         *(("read as", note) for note in plan.notes),
         *(("approval", fact) for fact in (sentences(report.stands) if report.stands else ())),
-        ("tasks", f"{len(plan.tasks)} in {len(plan.phases)} phases, {minutes(sum(t.minutes for t in plan.tasks))}"),
+        (
+            "tasks",
+            f"{len(plan.tasks)} in {several(len(plan.phases), 'phase')}, {minutes(sum(t.minutes for t in plan.tasks))}",
+        ),
         ("statements", f"{counted.count(FORWARD):,} forward, {counted.count(BACK):,} back"),
         ("worst lock", _worst(report)),
         ("hazards", f"{hurts} that hurt, {notes} notes, {accepted} accepted with a reason; {undoing} in ways back"),
-        *([("not understood", f"{len(unread)} statements, taken for the worst")] if unread else []),
+        *([("not understood", f"{several(len(unread), 'statement')}, taken for the worst")] if unread else []),
         ("no way back", ", ".join(task.id for task, _ in back) or "none: every task can be undone"),
         ("rehearsed", rehearsed_words(report.rehearsal)),
         ("servers", f"PostgreSQL {plan.server_min} to {plan.server_max}"),

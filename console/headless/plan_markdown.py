@@ -21,6 +21,7 @@ from console.headless.plan_text import no_way_back, statement_facts, task_facts
 from console.headless.words import fence, markdown_cell, markdown_table, minutes, safe
 from console.plan.model import Phase, Task
 from console.sql.model import Statement
+from console.text import several
 
 MOST_ROWS = 40
 ROOM = 60_000  # characters; a comment may have 65,536
@@ -89,7 +90,7 @@ def _details(report: PlanReport, room: int) -> list[str]:
             lines += folded
             room -= size
     if left:
-        words = f"The statements of {len(left)} tasks, from {left[0]} on, are left out: a comment has no room for them."
+        words = f"The statements of {several(len(left), 'task')}, from {left[0]} on, are left out: a comment has no room for them."
         lines += ["", markdown_cell(f"{words} pgferry plan --format html has all.")]
     return lines
 

@@ -13,7 +13,7 @@ from console.plan.model import Plan, Task
 from console.plan.rehearsed import Rehearsal
 from console.sql.hazards.allow import counted
 from console.sql.model import Lock, Mark, Readers, Statement, TaskPreview
-from console.text import visible
+from console.text import several, visible
 
 Previews = Mapping[str, TaskPreview]
 
@@ -98,7 +98,7 @@ def _totals(plan: Plan, previews: Previews, stands: Standing | None) -> list[tup
         ("sha256", plan.sha256),
         *(("read as", note) for note in plan.notes),
         ("servers", f"PostgreSQL {plan.server_min} to {plan.server_max}"),
-        ("tasks", f"{len(plan.tasks)} in {len(plan.phases)} phases"),
+        ("tasks", f"{len(plan.tasks)} in {several(len(plan.phases), 'phase')}"),
         ("estimate", minutes(sum(task.minutes for task in plan.tasks))),
         ("hazards", str(hazards(previews))),
         ("no way back", ", ".join(task.id for task, _ in back) or "every task can be undone"),

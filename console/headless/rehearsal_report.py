@@ -16,6 +16,7 @@ from console.headless.words import count, fence, markdown_cell, markdown_table, 
 from console.plan import rehearsed
 from console.plan.model import Plan
 from console.plan.rehearsed import Difference, Measured, Outcome, Rehearsal, TaskRehearsed
+from console.text import several
 
 FORMS = (".md", ".html", ".json")
 TASK_HEAD = ["Task", "Title", "Came to", "Forward", "Back", "WAL", "Why"]
@@ -125,7 +126,7 @@ def rehearsal_markdown(record: Rehearsal, plan: Plan | None) -> str:
     for task in record.tasks:
         if task.statements:
             rows = [statement_row(one) for one in task.statements]
-            head = html.text(f"{task.task_id}: {len(rows)} statements, {task_outcome(task)}")
+            head = html.text(f"{task.task_id}: {several(len(rows), 'statement')}, {task_outcome(task)}")
             table = markdown_table(STATEMENT_HEAD, rows)
             lines += ["", f"<details><summary>{head}</summary>", "", *table, "", "</details>"]
     return "\n".join(lines) + "\n"

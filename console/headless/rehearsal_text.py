@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from console.headless.words import count, safe, strength, table
 from console.plan.model import Plan
 from console.plan.rehearsed import TARGET, UP, Outcome, Rehearsal, TaskRehearsed
+from console.text import several
 
 _LINES_SHOWN = 8
 _WORDS = {Outcome.PASSED: "passed", Outcome.DIFFERS: "DIFFERS", Outcome.FAILED: "FAILED", Outcome.NOT_REHEARSED: "-"}
@@ -23,7 +24,7 @@ def verdict(record: Rehearsal) -> str:
     """One line: how many passed, and what that means."""
     found = Counter(task.outcome for task in record.tasks)
     parts = [f"{found[outcome]} {outcome}" for outcome in Outcome if found[outcome]]
-    return f"{len(record.tasks)} tasks: {', '.join(parts)}"
+    return f"{several(len(record.tasks), 'task')}: {', '.join(parts)}"
 
 
 def _head(record: Rehearsal) -> Iterator[str]:

@@ -30,7 +30,7 @@ from console.journal.state import (
     TaskStatus,
 )
 from console.plan.approval import sentences
-from console.text import shorten
+from console.text import several, shorten
 
 Section = tuple[str, list[str], list[list[str]]]  # title, head, rows
 
@@ -94,7 +94,7 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
 def progress_words(progress: Progress) -> str:
     """A copy or comparison in a few words."""
     if progress.finished:
-        return f"{progress.what} {progress.mapping} done, {count(progress.rows_done)} rows"
+        return f"{progress.what} {progress.mapping} done, {several(progress.rows_done, 'row')}"
     slowed = [signal.name for signal in progress.signals if signal.holds or signal.state == "throttling"]
     throttle = f", throttled by {', '.join(slowed)}" if slowed else f", {progress.held}" if progress.held else ""
     return (
@@ -117,7 +117,7 @@ def _ended_comparison(progress: Progress) -> bool:
 
 def lock_words(wait: LockWait) -> str:
     """A statement that waits for its lock, in a few words."""
-    now = f"waits for its lock, {count(wait.behind)} sessions behind it" if wait.waits else "stands aside"
+    now = f"waits for its lock, {several(wait.behind, 'session')} behind it" if wait.waits else "stands aside"
     return f"{wait.task_id} {now}, attempt {wait.attempt}, at most {count(wait.most_behind)} behind it: {wait.what}"
 
 
@@ -185,7 +185,7 @@ def run_facts(state: RunState) -> list[tuple[str, str]]:
 
 def _audit_words(audit: Audit) -> str:
     if audit.intact:
-        return f"intact: {count(audit.events)} events, each carrying the hash of the one before"
+        return f"intact: {several(audit.events, 'event')}, each carrying the hash of the one before"
     ids = ", ".join(str(id_) for id_ in audit.broken[:_BROKEN_SHOWN])
     return f"BROKEN: events were changed or taken away, see event {ids}"
 

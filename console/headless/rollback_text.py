@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console.headless.words import duration, safe
 from console.journal.state import RollbackPreview, RollbackStep
+from console.text import several
 
 
 def rollback_text(preview: RollbackPreview, *, statements: bool = True) -> str:
@@ -11,7 +12,7 @@ def rollback_text(preview: RollbackPreview, *, statements: bool = True) -> str:
     lines = [_step(step, number) for number, step in enumerate(preview.steps, 1)]
     if preview.steps:
         unknown = sum(step.seconds is None for step in preview.steps)
-        left = f", and {unknown} steps of unknown time" if unknown and preview.seconds is not None else ""
+        left = f", and {several(unknown, 'step')} of unknown time" if unknown and preview.seconds is not None else ""
         lines.append(f"together: {_time(preview.seconds)}{left}")
     lines += [f"first: {item}" for item in preview.before]
     lines += [*preview.facts, *(f"keeps: {kept}" for kept in preview.keeps)]

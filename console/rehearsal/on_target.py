@@ -24,6 +24,7 @@ from console.rehearsal.state import sequences_of
 from console.rehearsal.trace import TracedConnection, TracedCursor, Tracer
 from console.sql.nodes import which
 from console.sql.split import Piece
+from console.text import several
 
 Say = Callable[[str], None]
 LOCK_TIMEOUT_MS = 100
@@ -115,7 +116,7 @@ def _task(conn: TracedConnection, tracer: Tracer, task: Task, wanted: OnTarget, 
     outcome, why = _rolled_back(conn, tracer, task, [p for p in todo if not refusal(p)], wanted)
     ms = round((time.monotonic() - start) * 1000, 1)
     statements = tracer.of(task.id)
-    words = [why or f"{len(statements)} statements measured and rolled back"]
+    words = [why or f"{several(len(statements), 'statement')} measured and rolled back"]
     words += [f"could not be measured: {one}" for one in left_out]
     say(f"{task.id} {task.title}: {'; '.join(words)}")
     return TaskRehearsed(task.id, outcome, "; ".join(words), outcome, ms, statements=statements)

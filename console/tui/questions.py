@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from console.journal.state import OnDetach, RollbackPreview, RunState, RunStatus, Session, TaskState, TaskStatus
 from console.plan.approval import Approval
 from console.plan.model import Plan
-from console.text import plain, shorten
+from console.text import plain, several, shorten
 from console.tui.draw import numbers
 from console.tui.draw.lost import lost_words
 from console.tui.draw.rollback import total_time
@@ -177,7 +177,7 @@ def final(state: RunState, task: TaskState, yes: Act) -> Question:
 def roll_back(facts: Facts, preview: RollbackPreview, meaning: str, yes: Act) -> Question:
     """The last question before a rollback; where something is lost, the text has to be typed."""
     title = f"Roll back to {meaning}"
-    steps = f"{len(preview.steps)} steps, {total_time(preview)}."
+    steps = f"{several(len(preview.steps), 'step')}, {total_time(preview)}."
     if preview.needs_typing:
         lost = f"LOST: {'; '.join(preview.loses)}." if preview.loses else "Something is lost."
         return Question(

@@ -58,7 +58,7 @@ def test_what_the_old_shape_refuses_is_listed_before_it_is_lost(database: str) -
     status, _ = order(database, PLAN, run_id, Verb.ROLLBACK, to="start")
     error = state_of(database, run_id).error
     assert status is RunStatus.FAILED
-    assert "would lose 1 rows of sales_v2 that sales refuses" in error
+    assert "would lose 1 row of sales_v2 that sales refuses" in error
     assert '"good_id": "2"' in error
     assert "was not emptied" in error
     assert one(conn, "SELECT count(*) FROM sales_v2") > 90
@@ -74,7 +74,7 @@ def test_what_the_old_shape_refuses_is_listed_before_it_is_lost(database: str) -
     status, _ = order(database, PLAN, run_id, Verb.ROLLBACK, to="start", typed=conn.info.dbname)
     assert status is RunStatus.ROLLED_BACK
     assert _sale(conn, "row 1") == (1, "S2"), "the old table keeps what it held"
-    assert [e.text for e in state_of(database, run_id).events if "lost, as accepted: 1 rows" in e.text]
+    assert [e.text for e in state_of(database, run_id).events if "lost, as accepted: 1 row" in e.text]
     conn.close()
 
 

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from console.journal.state import RollbackPreview, RollbackStep
+from console.text import several
 from console.tui.draw import numbers, rollback_text
 from console.tui.draw.base import beside, cell, ends, fill, line, rule, scrolled, span, wrap
 from console.tui.draw.going_back import ended_lines
@@ -138,7 +139,11 @@ def _steps(
     width, height = size
     steps = listed_steps(preview)
     idle = len(preview.steps) - len(steps)
-    tail = [line((f"      and {idle} tasks that only looked or waited: nothing to undo", "dim"))] if idle else []
+    tail = (
+        [line((f"      and {several(idle, 'task')} that only looked or waited: nothing to undo", "dim"))]
+        if idle
+        else []
+    )
     if not steps:
         return (tail or [line((" Nothing has to be taken back for it.", "dim"))]), ""
     chosen = min(chosen, len(steps) - 1)
