@@ -57,9 +57,8 @@ def test_the_writers_cost_and_the_comparison_are_measured(ground: Ground) -> Non
 
 
 def test_the_traffics_latencies_are_measured_at_each_speed(ground: Ground) -> None:
-    speeds = {"copy at 55,000 rows/s": {"max_rows_per_second": 1_500, "batch_rows": 300}}
-    if cores.apart():
-        speeds[traffic.APART] = speeds["copy at 55,000 rows/s"]
+    name = traffic.APART if cores.apart() else "copy at 55,000 rows/s"
+    speeds = {name: {"max_rows_per_second": 1_500, "batch_rows": 300}}
     found = positive(traffic.measured(ground, 1, 0.5, 200, speeds, module=traffic.SINGLE, called="single rows, "))
     names = ("at rest", "sync on, no copy", *speeds)
     assert set(found) == {f"single rows, {name}" for name in names}
