@@ -60,16 +60,50 @@ def judged(
     if settling:
         settle(session, mapping, facts)
     question = compare_sql.question(session.conn, mapping, facts)
-    for _ in range(AGAIN):
-        verdict = look(session, question, limit=limit, workers=workers, duty_percent=duty_percent, show=show)
-        verdict.open_changes = changed = lookup_changes.open_notes(session.conn, mapping)
+    for turn in range(AGAIN):
+        noted = _Noted(session, mapping, facts)
+        verdict = look(
+            session, question, limit=limit, workers=workers, duty_percent=duty_percent, show=show,
+            carried=noted.carried if settling else nothing,
+        )  # fmt: skip
+        verdict.open_changes = lookup_changes.open_notes(session.conn, mapping)
+        verdict.changes = noted.changes()
         if verdict.ok or not settling:
             break
-        waiting, noted = rejects(session.conn, mapping), rechecks(session.conn, mapping)
-        settle(session, mapping, facts)
-        if rejects(session.conn, mapping) >= waiting and not noted and not changed:
+        waiting = rejects(session.conn, mapping)
+        news = noted.carried()
+        if (
+            turn == AGAIN - 1 and verdict.equal
+        ):  # the lookups do not rest: what changed since is carried, as any write is
+            verdict.open_changes = 0
+        if rejects(session.conn, mapping) >= waiting and not news:
             break
     return verdict
+
+
+def nothing() -> bool:
+    """Nothing is carried: rows are judged as they are."""
+    return False
+
+
+class _Noted:
+    """What was noted since a look began: changes in lookups, and keys written under older snapshots."""
+
+    def __init__(self, session: Session, mapping: Mapping, facts: MappingFacts) -> None:
+        self._session, self._mapping, self._facts = session, mapping, facts
+        self._first = self._seen = lookup_changes.newest(session.conn)
+
+    def changes(self) -> int:
+        """Changes in lookups since then."""
+        return lookup_changes.newest(self._session.conn) - self._first
+
+    def carried(self) -> bool:
+        """Carry all of it; whether there was anything since the last time."""
+        conn, seen = self._session.conn, self._seen
+        noted = rechecks(conn, self._mapping) + lookup_changes.open_notes(conn, self._mapping)
+        self._seen = lookup_changes.newest(conn)
+        settle(self._session, self._mapping, self._facts)
+        return bool(noted) or self._seen > seen
 
 
 def silent(_: Scan, __: bool) -> None:

@@ -52,6 +52,15 @@ def open_notes(conn: Conn, mapping: Mapping) -> int:
     return int(row[0]) if row else 0
 
 
+def newest(conn: Conn) -> int:
+    """The number of the newest change noted of any lookup, worked off or not; it only ever grows."""
+    row = conn.execute(
+        "SELECT CASE WHEN to_regclass('pgferry.lookup_change') IS NOT NULL THEN"
+        " pg_sequence_last_value(pg_get_serial_sequence('pgferry.lookup_change', 'id')::regclass) END"
+    ).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
 def work_off(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """Carry every row that noted changes concern; returns how many. Waits for open transactions, unless stopped."""
     carried = 0

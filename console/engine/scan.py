@@ -1,7 +1,8 @@
 """A walk over both tables in parts that several connections share; each part is judged in a snapshot of its own.
 
 A part whose sums agree is right. One whose sums do not is looked at again, row by row and in a new snapshot: only
-what differs in that one counts.
+what differs in that one counts. Where a lookup changes meanwhile, rows differ until they are carried: such parts are
+carried and judged once more, and only they, so that a lookup need not rest for as long as a whole comparison takes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from console.journal.difference import Difference
 TARGET_MS = 250
 FIRST_ROWS = 50_000
 LOOKUP_SHARE = 5  # a part has at least so many times the rows of all lookups, which are read anew for each part
+ROUNDS = 8  # parts that differ are judged at most so often again, while what was noted meanwhile is carried
 LOOK_S = 0.1  # between two looks at the operator's wishes
 _SETTINGS = (
     "SET default_transaction_read_only = on",
@@ -82,6 +84,9 @@ class Scan:
         self.workers = max(min(workers, 1 + self.total // FIRST_ROWS), 1)
         self.pace = Pace(max(FIRST_ROWS, self.least), TARGET_MS)
         self.verdict = Verdict()
+        self.differing: list[tuple[Walk, Part]] = []
+        self._right = Verdict()  # of the parts that do not differ
+        self._again: deque[tuple[Walk, Part]] = deque()
         self.rates: deque[float] = deque(maxlen=20)
         self.part_ms = 0.0
         self.stop = threading.Event()
@@ -92,6 +97,8 @@ class Scan:
     def _next(self, conn: Conn) -> tuple[Walk, Part] | None:
         """The next part nobody has, None at the end. A lost connection leaves the walk where it was."""
         with self._lock:
+            if self._again and not self.stop.is_set():
+                return self._again.popleft()
             if not self._walks or self.stop.is_set():
                 return None
             walk = self._walks[0]
@@ -102,8 +109,20 @@ class Scan:
                 self._walks.popleft()
             return walk, part
 
-    def _take(self, walk: Walk, answer: Answer, ms: float) -> None:
+    def begin_again(self) -> None:
+        """The parts that differ are judged anew by the next ``work``."""
+        self._again.extend(self.differing)
+        self.differing.clear()
+        self._named.clear()
+        self.verdict = replace(self._right, faults=Counter(), differences=[])
+        self.stop.clear()
+
+    def _take(self, walk: Walk, part: Part, answer: Answer, ms: float) -> None:
         with self._lock:
+            if answer.faults:
+                self.differing.append((walk, part))
+            else:
+                self._right.add(answer, self.limit)
             self.verdict.add(self._new_only(answer) if walk.nested else answer, self.limit)
             self.pace.feed(answer.old, ms)
             self.rates.append(1000 * self.workers * answer.old / max(ms, 0.1))
@@ -145,7 +164,7 @@ class Scan:
                     continue
                 ms = (time.monotonic() - start) * 1000
                 todo = None
-                self._take(walk, answer, ms)
+                self._take(walk, part, answer, ms)
                 self.stop.wait(ms / 1000 * (100 / self.duty_percent - 1))
         except BaseException:
             self.stop.set()
@@ -208,14 +227,30 @@ def judge(conn: Conn, question: Question, part: Part, limit: int, trust: Trust) 
 
 def look(
     session: Session, question: Question, *, limit: int, workers: int, duty_percent: int,
-    show: Callable[[Scan, bool], None],
+    show: Callable[[Scan, bool], None], carried: Callable[[], bool],
 ) -> Verdict:  # fmt: skip
     """Walk both tables once. ``show`` is told of the walk now and then, and at the end (True).
 
+    ``carried`` carries what was noted meanwhile, and tells whether there was anything: then what differs is judged anew.
     Raises Interrupted on an operator's wish; a comparison that was interrupted begins anew.
     """
     began = time.monotonic()
     scan = Scan(session, question, limit=limit, duty_percent=duty_percent, workers=workers)
+    _walk(session, scan, show)
+    for _ in range(ROUNDS):
+        if not scan.differing or not carried():
+            break
+        scan.begin_again()
+        _walk(session, scan, show)
+    verdict = scan.verdict
+    verdict.add(retry_lost(session, lambda: _stale(session.conn, question, limit)), limit)
+    verdict.ms = (time.monotonic() - began) * 1000
+    show(scan, True)
+    return verdict
+
+
+def _walk(session: Session, scan: Scan, show: Callable[[Scan, bool], None]) -> None:
+    """Several connections judge the parts that are to be judged."""
     with ThreadPoolExecutor(scan.workers, thread_name_prefix="compare") as pool:
         tasks = [pool.submit(scan.work) for _ in range(scan.workers)]
         try:
@@ -226,11 +261,6 @@ def look(
             scan.stop.set()
     for task in tasks:
         task.result()
-    verdict = scan.verdict
-    verdict.add(retry_lost(session, lambda: _stale(session.conn, question, limit)), limit)
-    verdict.ms = (time.monotonic() - began) * 1000
-    show(scan, True)
-    return verdict
 
 
 def _stale(conn: Conn, question: Question, limit: int) -> Answer:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from console.journal.difference import KINDS, Difference
+from console.text import several
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Verdict:
     held: int = 0
     held_extra: int = 0
     open_changes: int = 0  # in lookups, made while rows were compared and not carried yet
+    changes: int = 0  # in lookups, made while rows were compared
     faults: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
     ms: float = 0.0
@@ -56,9 +58,14 @@ class Verdict:
         return self.old + self.held_extra == self.new + self.rejected
 
     @property
+    def equal(self) -> bool:
+        """Nothing differs in the snapshot in which it was looked at."""
+        return not self.different and self.adds_up
+
+    @property
     def ok(self) -> bool:
         """Nothing differs, old = new + rejects to the row, and no lookup changed in between."""
-        return not self.different and self.adds_up and not self.open_changes
+        return self.equal and not self.open_changes
 
     @property
     def samples(self) -> list[dict[str, str]]:
@@ -72,8 +79,13 @@ class Verdict:
         changed = self.held - self.held_extra
         held = f"; {changed:,} hold what the old shape cannot" if changed else ""
         if self.ok:
-            return f"{text}, every row equal{held}"
+            followed = f"; {several(self.changes, 'change')} in lookups followed meanwhile" if self.changes else ""
+            return f"{text}, every row equal{held}{followed}"
         found = ", ".join(f"{self.faults[kind]:,} {words}" for kind, words in KINDS.items() if self.faults[kind])
         if not found and self.adds_up:
             found = f"every row equal, but {self.open_changes:,} changes in lookups are not carried yet"
-        return f"{text}; {found or 'the numbers do not add up'}{held}"
+        doubt = (
+            f"; lookups kept changing ({several(self.changes, 'change')} meanwhile), and rows differ until such a change is"
+            " carried: compare again while the lookups rest"
+        )
+        return f"{text}; {found or 'the numbers do not add up'}{held}{doubt if self.changes else ''}"

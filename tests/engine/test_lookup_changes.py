@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.errors import RestrictViolation
 
 from console.demo.server import EmbeddedServer
-from console.engine.compare import SAMPLES, judged, silent
+from console.engine import scan
+from console.engine.compare import AGAIN, SAMPLES, judged, silent
+from console.engine.compare_sql import Part
 from console.engine.lookup_tables import bases
 from console.engine.lookups import drop_triggers
+from console.engine.pace import Pace
 from console.engine.session import Session, Wishes
 from console.engine.sync_state import faults
 from console.engine.verdict import Verdict
@@ -208,6 +213,91 @@ def test_an_open_change_is_enough_to_fail_a_comparison(database: str) -> None:
         verdict = judge(database, settling=False)
         assert not verdict.ok
         assert "changes in lookups are not carried yet" in verdict.words()
+
+
+MANY = (
+    "INSERT INTO sales SELECT '2026-02-01Z'::timestamptz + i * interval '1 s', 's0', 'item3', 1, i"
+    " FROM generate_series(1, 300) i"
+)
+
+
+def _always_changing(monkeypatch: pytest.MonkeyPatch, conn: Conn, *, on: str, times: int) -> list[int]:
+    """Before each of the first ``times`` walks (or after: ``on``) of a comparison, what ``s0`` means changes."""
+    walk, seen = scan._walk, []
+
+    def change() -> None:
+        seen.append(1)
+        if len(seen) <= times:
+            conn.execute(f"UPDATE spellings SET shop = 'S{len(seen) % 2}' WHERE spelling = 's0'".encode())
+
+    def walked(*args: Any) -> None:
+        if on == "before":
+            change()
+        walk(*args)
+        if on == "after":
+            change()
+
+    monkeypatch.setattr(scan, "_walk", walked)
+    return seen
+
+
+@pytest.mark.parametrize("on", ["before", "after"])
+def test_a_comparison_concludes_while_lookups_keep_changing(
+    database: str, monkeypatch: pytest.MonkeyPatch, on: str
+) -> None:
+    """A change before each walk makes rows differ; one after each is open when all were found equal."""
+    with synced(database) as conn:
+        conn.execute("INSERT INTO goods VALUES (40, 'S1', 'item3')")
+        conn.execute(MANY)
+        walks = _always_changing(monkeypatch, conn, on=on, times=6)
+        verdict = judge(database)
+        assert verdict.ok, verdict.words()
+        assert (verdict.old, verdict.new, verdict.rejected) == (300, 300, 0)
+        assert len(walks) == (7 if on == "before" else 3)
+        assert verdict.words().endswith(f"every row equal; {verdict.changes} changes in lookups followed meanwhile")
+        if on == "after":
+            assert one(conn, "SELECT count(*) FROM pgferry.lookup_change") == 0, "carried"
+            assert judge(database, settling=False).equal
+
+
+def test_only_parts_that_differ_are_judged_again(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with synced(database) as conn:
+        conn.execute("INSERT INTO goods VALUES (40, 'S1', 'item3')")
+        conn.execute(MANY.replace("'s0', 'item3'", "'S2', 'item2'"))
+        conn.execute(MANY.replace("2026-02", "2026-03"))
+        monkeypatch.setattr(scan, "FIRST_ROWS", 100)
+        monkeypatch.setattr(scan, "LOOKUP_SHARE", 0)
+        monkeypatch.setattr(scan, "Pace", lambda *_: Pace(100, 1))
+        _always_changing(monkeypatch, conn, on="before", times=3)
+        parts: list[Part] = []
+        judged_part = scan.judge
+        monkeypatch.setattr(scan, "judge", lambda *a: (parts.append(a[2]), judged_part(*a))[1])
+        verdict = judge(database)
+        assert verdict.ok, verdict.words()
+        assert (verdict.old, verdict.new) == (600, 600)
+        times = Counter(str(part) for part in parts)
+        assert min(times.values()) == 1, "a part without such rows"
+        assert max(times.values()) == 4, "one of them"
+
+
+def test_where_lookups_never_rest_it_says_so_and_a_real_difference_is_still_named(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with synced(database) as conn:
+        conn.execute("INSERT INTO goods VALUES (40, 'S1', 'item3')")
+        conn.execute(MANY)
+        walks = _always_changing(monkeypatch, conn, on="before", times=1000)
+        verdict = judge(database)
+        assert not verdict.ok
+        assert len(walks) == (scan.ROUNDS + 1) * AGAIN
+        assert f"lookups kept changing ({verdict.changes} changes meanwhile)" in verdict.words()
+        assert verdict.words().endswith("compare again while the lookups rest")
+        monkeypatch.undo()
+        assert_equal(database)
+        conn.execute("SET session_replication_role = replica; UPDATE sales_v2 SET amount = 2 WHERE note = '7';")
+        _always_changing(monkeypatch, conn, on="before", times=4)
+        verdict = judge(database)
+        assert verdict.faults == {"changed": 1}
 
 
 @pytest.mark.parametrize("begins", ["before the change", "before its commit"])
