@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,14 +19,21 @@ from console.text import several, visible
 Previews = Mapping[str, TaskPreview]
 
 
+_OWN = re.compile(r"(^| )pgferry\.")  # also in what is only linked to one: "whatever depends on pgferry.x"
+
+
 def strongest_locks(previews: Previews) -> tuple[Lock, ...]:
-    """The strongest lock the way forward takes on each object that was not made in the same task, strongest first."""
+    """The strongest lock the way forward takes on each object that was not made in the same task, strongest first.
+
+    The journal's and the sync's own objects are left out: no application uses them. Each task's preview has all.
+    """
     found: dict[str, Lock] = {}
     for preview in previews.values():
-        for lock in (lock for statement in preview.up for lock in statement.locks if not lock.new):
+        locks = (lock for statement in preview.up for lock in statement.locks if not lock.new)
+        for lock in (lock for lock in locks if not _OWN.search(lock.object)):
             if lock.object not in found or strength(lock.mode) > strength(found[lock.object].mode):
                 found[lock.object] = lock
-    return tuple(sorted(found.values(), key=lambda lock: (-strength(lock.mode), lock.object)))
+    return tuple(sorted(found.values(), key=lambda lock: (-strength(lock.mode), lock.basis == "assumed", lock.object)))
 
 
 def no_way_back(plan: Plan, previews: Previews) -> tuple[tuple[Task, str], ...]:
@@ -175,7 +183,7 @@ def plan_text(
     """The plan for a terminal or a mail, totals first."""
     lines = [f"{name:<12} {text}" for name, text in _totals(plan, previews, stands)]
     lines += [f"{'rehearsed':<12} {rehearsed_words(rehearsal)}"]
-    lines += ["", "Strongest lock on each object that exists before:"]
+    lines += ["", "Strongest lock on each object that exists before, pgferry's own left out:"]
     lines += ["  " + lock_words(lock) for lock in strongest_locks(previews)] or ["  none known"]
     for phase in plan.phases:
         lines += ["", f"PHASE {phase.id}  {phase.title}  ({minutes(sum(task.minutes for task in phase.tasks))})"]

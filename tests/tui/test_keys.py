@@ -301,7 +301,7 @@ async def test_filter_and_refresh() -> None:
 
 @pytest.mark.parametrize(
     ("stays", "words"),
-    [(True, "Closing this never stops the run."), (False, "Closing this ends the demo, server and all.")],
+    [(True, "Closing this never stops the run."), (False, "Closing this ends the demo.")],
 )
 def test_before_the_start_it_is_said_what_closing_does(stays: bool, words: str) -> None:
     facts = Facts(state=a_run_state("fresh"), can_control=True, stays=stays)

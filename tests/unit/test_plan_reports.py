@@ -18,6 +18,7 @@ from console.errors import UsageError
 from console.headless.plan_facts import PlanReport
 from console.headless.plan_html import plan_html
 from console.headless.plan_markdown import plan_markdown
+from console.headless.plan_text import strongest_locks
 from console.headless.rehearsal_report import rehearsal_html, rehearsal_json, rehearsal_markdown, write_report
 from console.headless.sarif import SCHEMA
 from console.plan.approval import Approval, Wanted, standing
@@ -323,3 +324,16 @@ def test_a_big_plan_is_reported(tmp_path: Path) -> None:
     report = PlanReport(plan, Previews(plan).all())
     assert len(plan_markdown(report)) < 65_536
     assert Outline(plan_html(report, NOON)).text.count("CREATE") >= 600
+
+
+def test_the_totals_name_what_applications_use_and_what_is_known_first() -> None:
+    shipped = Previews(load_plan(shipped_plan())).all()
+    locks = strongest_locks(shipped)
+    names = {lock.object for lock in locks}
+    assert {"book_ticker_snapshots", "trades", "symbols"} <= names
+    assert {name for name in names if "pgferry." in name} == set(), "the journal's and the sync's own"
+    assert {name for name in names if name.startswith("whatever")} == set(), "every function called is known"
+    strongest = [lock.basis == "assumed" for lock in locks if lock.mode == locks[0].mode]
+    assert strongest == sorted(strongest), "what is assumed comes after what is known"
+    everything = {lock.object for one in shipped.values() for statement in one.up for lock in statement.locks}
+    assert "pgferry.book_ticker_gate" in everything, "each task's own preview has them"

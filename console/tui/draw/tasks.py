@@ -261,7 +261,7 @@ def first_words(facts: Facts) -> Sequence[str]:
             *take,
             "enter reads a task: its statements, locks, way back.  d the plan's pages.",
         )
-    closing = "Closing this never stops the run." if facts.stays else "Closing this ends the demo, server and all."
+    closing = "Closing this never stops the run." if facts.stays else "Closing this ends the demo."
     return (
         f"Nothing is changed yet. Press s to start {name}; it asks how far.",
         "enter reads a task first: its statements, locks, way back.  d the plan's pages.",
