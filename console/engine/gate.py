@@ -8,6 +8,10 @@ other side does not.
 The gate only avoids deadlocks; nothing rests on it. So it is never waited for longer than ``PATIENCE_MS``, which is
 less than deadlock_timeout: a long transaction on one side cannot stop the other, and the gate is never part of a
 deadlock itself. Who did not get it goes on without, is counted, and does not ask again for a while.
+
+TRUNCATE is the other such pair: it holds its whole table and then wants the rows of the other one, whose writer has
+locked some and wants the truncated table. So who passes the gate also locks the other table, as its writers do, before
+it locks any row: then it waits for TRUNCATE to end with empty hands, and TRUNCATE waits for it before it begins.
 """
 
 from __future__ import annotations
@@ -48,19 +52,22 @@ def trigger_name() -> sql.Identifier:
     return sql.Identifier("aa_pgferry_gate")
 
 
-def _function(mapping: Mapping, side: str, mode: str) -> sql.Composed:
+def _function(mapping: Mapping, side: str, mode: str, other: TableName) -> sql.Composed:
     """A transaction passes the gate once: with its first statement, in the mode of that statement's side.
 
     What it writes to the other side later (the sync's own writes are the usual case) needs no second mode: asking
     for it would be the way to a deadlock. The mark of having passed is gone with the transaction or savepoint, and
-    so is the lock.
+    so are the locks.
+
+    The other table is waited for as long as the application waits for locks: its row would be waited for so anyway.
     """
     return sql.SQL(
         """CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = {patience}
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $pgferry$
 DECLARE
   passed text := coalesce(current_setting('pgferry.gate', true), '');
+  waits text := current_setting('lock_timeout');
 BEGIN
   IF strpos(passed, {mark}) > 0 OR starts_with(current_setting('application_name'), 'pgferry run') THEN
     RETURN NULL;
@@ -68,14 +75,17 @@ BEGIN
   PERFORM set_config('pgferry.gate', passed || {mark}, true);
   IF clock_timestamp() < nullif(current_setting('pgferry.gate_rest', true), '')::timestamptz THEN
     PERFORM nextval({missed}::regclass);
-    RETURN NULL;
+  ELSE
+    BEGIN
+      PERFORM set_config('lock_timeout', {patience}, true);
+      LOCK TABLE {gate} IN {mode} MODE;
+      PERFORM set_config('lock_timeout', waits, true);
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+      PERFORM nextval({missed}::regclass),
+        set_config('pgferry.gate_rest', (clock_timestamp() + interval {rest})::text, false);
+    END;
   END IF;
-  BEGIN
-    LOCK TABLE {gate} IN {mode} MODE;
-  EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-    PERFORM nextval({missed}::regclass),
-      set_config('pgferry.gate_rest', (clock_timestamp() + interval {rest})::text, false);
-  END;
+  LOCK TABLE ONLY {other} IN ROW EXCLUSIVE MODE;
   RETURN NULL;
 END
 $pgferry$"""
@@ -86,19 +96,26 @@ $pgferry$"""
         missed=sql.Literal(missed(mapping).as_string(None)),
         gate=gate(mapping),
         mode=raw(mode),
+        other=table(other),
         rest=sql.Literal(f"{REST_S} s"),
     )
 
 
 def prepare(mapping: Mapping) -> list[Runnable]:
-    """The gate and its functions; nothing where the plan wants none."""
+    """The gate itself; nothing where the plan wants none."""
     if mapping.writers is not Writers.ORDERED:
         return []
     return [
         sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(gate(mapping)),
         sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(missed(mapping)),
-        *(_function(mapping, side, mode) for side, mode in _SIDES),
     ]
+
+
+def functions(mapping: Mapping, old: TableName) -> list[Runnable]:
+    """The functions of both sides' triggers; made anew where the old table goes to another schema."""
+    if mapping.writers is not Writers.ORDERED:
+        return []
+    return [_function(mapping, side, mode, mapping.new if side == "old" else old) for side, mode in _SIDES]
 
 
 def triggers(mapping: Mapping, old: TableName) -> list[Runnable]:
@@ -128,7 +145,7 @@ def drop_triggers(mapping: Mapping, old: TableName) -> list[Runnable]:
 
 
 def drop_functions(mapping: Mapping) -> list[Runnable]:
-    """The way back of ``prepare``."""
+    """The way back of ``prepare`` and ``functions``."""
     if mapping.writers is not Writers.ORDERED:
         return []
     return [

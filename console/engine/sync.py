@@ -115,6 +115,7 @@ def functions(mapping: Mapping, facts: MappingFacts | None, direction: Direction
         _row_trigger(mapping, facts, direction, old, mapping.new_key, "backward", gone=False),
         *_of_statements(mapping, facts, direction, old),
         sync_truncate.function(mapping, facts, direction, old),
+        *gate.functions(mapping, old),
     ]
 
 

@@ -18,11 +18,12 @@ from console.engine import sync_parts as parts
 from console.engine.derive import Composed, ands, column, commas, raw, table
 from console.engine.facts import MappingFacts
 from console.engine.sync_rows import SAME
-from console.plan.model import Direction, Mapping, TableName
+from console.plan.model import Direction, Mapping, TableName, Writers
 
 _FAILURES = raw(f"{parts.EVALUATION} OR with_check_option_violation OR object_in_use")
-# Less than deadlock_timeout: who writes the other table now may wait for the truncated one, with every row it has locked.
-PATIENCE_MS = 200
+# Less than deadlock_timeout: who writes the other table now may wait for the truncated one. It has locked no row yet (see
+# ``gate``), so rows can be deleted beside it, and it will not end before we do. Without the gate it may be about to end.
+PATIENCE_MS = {Writers.ORDERED: 20, Writers.FREE: 200}
 _WITHIN = "/*partition*/"  # where the condition of the truncated partition goes
 
 
@@ -153,7 +154,7 @@ END"""
         referenced=raw("true" if of_goal is not None and of_goal.referenced else "false"),
         kept=_rejects(mapping, other),
         goes=goes,
-        patience=raw(str(PATIENCE_MS)),
+        patience=raw(str(PATIENCE_MS[mapping.writers])),
         failures=_FAILURES,
         source=table(side),
         there=parts.from_json(own, side_key, "y", "r.key"),

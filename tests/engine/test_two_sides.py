@@ -221,6 +221,72 @@ def test_an_application_without_rights_on_the_gate_passes_it(database: str) -> N
         assert conn.execute("SELECT amount::int FROM sales").fetchall() == [(2,)]
 
 
+@pytest.mark.parametrize(("emptied", "writer"), [("sales_v2", "old"), ("sales", "new")])
+@pytest.mark.parametrize("resting", [False, True], ids=["at the gate", "without the gate"])
+def test_truncate_of_one_side_and_a_writer_of_the_other_do_not_deadlock(
+    database: str, emptied: str, writer: str, *, resting: bool
+) -> None:
+    """The writer meets the truncated table while TRUNCATE wants the writer's: it waits before it locks a row."""
+    with both_ways(database, 4) as conn, connect(database) as mine, connect(database, autocommit=False) as emptying:
+        conn.execute(
+            "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN IF pg_trigger_depth() = 1 THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NULL; END $$"
+        )
+        slow = "CREATE TRIGGER aa_slow AFTER TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION slowly()"
+        conn.execute(slow.format(emptied).encode())
+        mine.execute("SET lock_timeout = 0")
+        if resting:
+            mine.execute("SET pgferry.gate_rest = 'infinity'")
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        conn.execute("SELECT pg_advisory_lock(1)")
+        emptier = Outcome(emptying, f"TRUNCATE {emptied}")
+        until(lambda: one(conn, waiting) == 1, "TRUNCATE to have its own table")
+        writing = Outcome(mine, ADD[writer], ["0", "1"])
+        until(lambda: one(conn, waiting) == 2, "the writer to wait")
+        conn.execute("SELECT pg_advisory_unlock(1)")
+        emptier.join()
+        assert (emptier.error, writing.error) == (None, None)
+        emptying.commit()
+        writing.join()
+        assert (emptier.error, writing.error) == (None, None)
+        assert one(conn, "SELECT (SELECT count(*) FROM sales) + (SELECT count(*) FROM sales_v2)") == 0
+
+
+class Outcome(threading.Thread):
+    """A statement on its way; afterwards ``error`` is what it failed with."""
+
+    def __init__(self, conn: Conn, statement: str, *parameters: object) -> None:
+        super().__init__(daemon=True)
+        self.conn, self.statement, self.parameters = conn, statement, parameters
+        self.error: psycopg.Error | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.conn.execute(self.statement.encode(), self.parameters)
+        except psycopg.Error as error:
+            self.error = error
+
+
+def test_the_applications_own_lock_timeout_stays_as_it_was(database: str) -> None:
+    def patience(conn: Conn) -> object:
+        return (conn.execute("SHOW lock_timeout").fetchone() or ("",))[0]
+
+    with both_ways(database, 2) as conn:
+        before = patience(conn)
+        with connect(database, autocommit=False) as other:
+            other.execute(ADD["new"], (["1"],))
+            with conn.transaction():
+                conn.execute("SET LOCAL lock_timeout = '7s'")
+                conn.execute(ADD["old"], (["0"],))
+                assert (missed(conn), patience(conn)) == (1, "7s"), "past a gate that was missed"
+            other.commit()
+        conn.execute("SET pgferry.gate_rest = ''")
+        with conn.transaction():
+            conn.execute(ADD["old"], (["0"],))
+            assert (missed(conn), patience(conn)) == (1, before), "past the gate"
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("statements", [1, 2, 3])
