@@ -81,7 +81,7 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
     current = state.current
     if current is not None:
         parts.append(f"{current.id} {current.title}: {current.status.value}")
-    parts += [progress_words(progress) for progress in state.progress if not progress.finished]
+    parts += [progress_words(progress, working=_works(state)) for progress in state.progress if not progress.finished]
     failed = [check.check_id for check in state.checks if not check.ok and check.severity == "error"]
     warned = [check.check_id for check in state.checks if not check.ok and check.severity != "error"]
     if failed:
@@ -91,16 +91,21 @@ def status_line(state: RunState, *, ascii_only: bool = False) -> str:
     return safe("; ".join(parts), ascii_only=ascii_only)
 
 
-def progress_words(progress: Progress) -> str:
-    """A copy or comparison in a few words."""
+def _works(state: RunState) -> bool:
+    return state.lease is not None and state.lease.alive
+
+
+def progress_words(progress: Progress, *, working: bool = True) -> str:
+    """A copy or comparison in a few words; where no runner is ``working`` at it, it has no rate and no end to come."""
     if progress.finished:
         return f"{progress.what} {progress.mapping} done, {several(progress.rows_done, 'row')}"
+    so_far = f"{progress.what} {progress.mapping} {progress.share:.1%}, {several(progress.rows_done, 'row')}"
+    if not working:
+        return f"{so_far}, nobody works at it now"
     slowed = [signal.name for signal in progress.signals if signal.holds or signal.state == "throttling"]
     throttle = f", throttled by {', '.join(slowed)}" if slowed else f", {progress.held}" if progress.held else ""
-    return (
-        f"{progress.what} {progress.mapping} {progress.share:.1%}, {count(progress.rows_done)} rows,"
-        f" {count(progress.rate)} rows/s, ETA {eta(progress.eta_low_s, progress.eta_high_s)}{throttle}"
-    )
+    left = eta(progress.eta_low_s, progress.eta_high_s)
+    return f"{so_far}, {count(progress.rate)} rows/s, ETA {left}{throttle}"
 
 
 def newest(state: RunState) -> list[Progress]:
@@ -135,7 +140,7 @@ def status_text(state: RunState, *, ascii_only: bool = False) -> str:
     state = public(state)
     lines = [f"{name:<9} {text}" for name, text in run_facts(state)]
     for progress in newest(state):
-        lines.append(f"{'progress':<9} {progress_words(progress)}")
+        lines.append(f"{'progress':<9} {progress_words(progress, working=_works(state))}")
     if state.lock_wait is not None:
         lines.append(f"{'lock':<9} {lock_words(state.lock_wait)}")
     if state.drain is not None:

@@ -73,6 +73,11 @@ def runner_lost(state: RunState) -> bool:
     return is_active(state) and (state.lease is None or not state.lease.alive)
 
 
+def at_work(state: RunState | None) -> bool:
+    """Whether a runner holds the run and works at it: only then is there a rate now, and an end to come."""
+    return state is not None and is_active(state) and not runner_lost(state)
+
+
 def runner_frozen(state: RunState) -> bool:
     """Whether its runner does not answer but still holds the run, so that another one has to take it over."""
     return runner_lost(state) and state.lease is not None and state.lease.held

@@ -87,6 +87,20 @@ def test_who_waits_behind_us_is_never_cut_off(size: tuple[int, int]) -> None:
     assert any("12 wait behind us, blocked by pid 2211 nightly-report" in line.plain for line in shown)
 
 
+@pytest.mark.parametrize(("moment", "words"), [("runner gone", "no runner"), ("paused", "paused")])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_a_copy_that_nobody_works_at_has_no_rate_and_no_end_to_come(
+    moment: str, words: str, size: tuple[int, int]
+) -> None:
+    picture = a_picture(moment)
+    picture.open("backfill")
+    shown = "\n".join(line.plain for line in picture.lines(*size))
+    assert words in shown
+    assert "what was in its way" in shown
+    for now in ("ETA", "rows/s", "nothing holds it back"):
+        assert now not in shown
+
+
 def test_wrapping_loses_no_word() -> None:
     words = "replica lag 1.4 s, limit 1.0 s; " * 5
     assert " ".join(line.plain for line in wrap(words, 20)) == " ".join(words.split())

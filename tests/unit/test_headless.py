@@ -375,3 +375,12 @@ def test_of_the_comparisons_that_have_ended_status_lists_the_last_of_each_mappin
     assert "compare trades done, 3,333 rows" in text
     assert "1,111" not in text, "a later one says more"
     assert "444 rows" in text, "one that is under way"
+
+
+@pytest.mark.parametrize("moment", ["runner gone", "paused"])
+def test_a_copy_that_nobody_works_at_has_no_rate_and_no_end_to_come(moment: str) -> None:
+    for text in (status_text(a_run_state(moment)), status_line(a_run_state(moment))):
+        assert "nobody works at it now" in text
+        assert "ETA" not in text
+        assert "rows/s" not in text
+    assert "ETA" in status_line(a_run_state("mid backfill"))

@@ -37,7 +37,7 @@ class Sessions(Part):
         if session is None:
             return
         if session.role != OURS and session.state.startswith("idle"):
-            self.say(f"Session {session.pid} is {session.state}: it has no statement to cancel. X ends the session.")
+            self.say(f"Session {session.pid} has no statement to cancel; X ends it. It is {session.state}.")
             return
         ask = questions.cancel_ours if session.role == OURS else questions.cancel
         args = {"pid": session.pid, "mark": session.mark}

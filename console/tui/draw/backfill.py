@@ -11,7 +11,7 @@ from console.tui.draw import numbers
 from console.tui.draw.bars import bar, sparkline
 from console.tui.draw.base import beside, cell, clip, ends, fill, fit, heading, line, rule, scrolled, span, wrap
 from console.tui.draw.frame import run_words
-from console.tui.facts import Facts, is_active
+from console.tui.facts import Facts, at_work, runner_lost
 from console.tui.glyphs import Glyphs
 
 STATE_STYLE = {"ok": "ok", "slowing": "warn", "throttling": "warn", "unknown": "warn"}
@@ -39,13 +39,13 @@ def screen(facts: Facts, chosen: int, opened: bool, size: tuple[int, int]) -> li
         left = (width - 3) * 4 // 9
         right = width - 3 - left
         first = [*_pace(progress, left, facts), *_settings(progress, left, glyphs)]
-        second = [*_signals(progress, right, glyphs, room), *_rejects(state, progress, right, glyphs, room)]
+        second = [*_signals(state, progress, right, glyphs, room), *_rejects(state, progress, right, glyphs, room)]
         columns = (left, right)
         return fill(
             [*lines, *beside(fill(first, left, room), fill(second, right, room), glyphs, columns)], width, height
         )
     rejects = _rejects(state, progress, width, glyphs, REASONS)
-    signals = _signals(progress, width, glyphs, room - len(rejects) - ESSENTIAL)
+    signals = _signals(state, progress, width, glyphs, room - len(rejects) - ESSENTIAL)
     if len(rejects) + len(signals) + ESSENTIAL > room:  # their number stands above, the reasons beside the settings
         rejects = []
     pace = _pace(progress, width, facts)[: max(room - len(rejects) - len(signals), 3)]
@@ -78,7 +78,11 @@ def _listing(state: RunState, chosen: int, size: tuple[int, int], glyphs: Glyphs
         right = line(
             bar(item.share, 12 if width < WIDE else 30, glyphs, style),
             cell(numbers.percent(item.share), 7, right=True),
-            cell("" if item.finished else f"{numbers.short(item.rate)} rows/s", 14 if width >= WIDE else 0, right=True),
+            cell(
+                "" if item.finished or not at_work(state) else f"{numbers.short(item.rate)} rows/s",
+                14 if width >= WIDE else 0,
+                right=True,
+            ),
             "  ",
             cell(_left(item, state), 14, style),
         )
@@ -92,7 +96,9 @@ def _listing(state: RunState, chosen: int, size: tuple[int, int], glyphs: Glyphs
 def _left(progress: Progress, state: RunState) -> str:
     if progress.finished:
         return "finished"
-    return numbers.eta(progress.eta_low_s, progress.eta_high_s) if is_active(state) else run_words(state)[0]
+    if runner_lost(state):
+        return "no runner"
+    return numbers.eta(progress.eta_low_s, progress.eta_high_s) if at_work(state) else run_words(state)[0]
 
 
 def _entry(progress: Progress, state: RunState, width: int, glyphs: Glyphs) -> list[Text]:
@@ -120,7 +126,7 @@ def _fact(name: str, value: str, more: str = "") -> Text:
 def _pace(progress: Progress, width: int, facts: Facts) -> list[Text]:
     """How fast it goes, in which batches and why, with how many hands; the essential lines first."""
     lines = [heading(facts.glyphs, width, f"{progress.task_id}  pace" + ", before it finished" * progress.finished)]
-    if not progress.finished and not is_active(facts.state):
+    if not progress.finished and not at_work(facts.state):
         lines.append(_fact("rate", "none: it does not run now"))
     elif not progress.finished:
         spark = sparkline(progress.rates, max(min(width - 40, 40), 0), facts.glyphs)
@@ -186,12 +192,14 @@ def _wrapped(name: str, text: str, width: int) -> list[Text]:
     ]
 
 
-def _signals(progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[Text]:
+def _signals(state: RunState, progress: Progress, width: int, glyphs: Glyphs, room: int) -> list[Text]:
     """Every signal, those in the way first; quiet ones share lines where ``room`` is too small for a line each."""
     if not progress.signals:
         return []
     lost = f", {numbers.duration(progress.lost_s)} lost to signals so far" if progress.lost_s else ""
-    now = "what was in its way" if progress.finished else progress.held or "nothing holds it back"
+    now = progress.held or "nothing holds it back"
+    if progress.finished or not at_work(state):
+        now = "what was in its way"
     lines = [heading(glyphs, width, f"{now}{lost}")]
     quiet = [item for item in progress.signals if item.state == "ok" and not item.holds]
     loud = [item for item in progress.signals if item not in quiet]
