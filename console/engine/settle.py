@@ -41,13 +41,15 @@ def settle(session: Session, mapping: Mapping, facts: MappingFacts) -> int:
     """Carry again what could not be judged when it was written: keys under old snapshots, and rejects that may be good.
 
     Waits (bounded by the operator's patience: any wish stops it) until every transaction that was open when such
-    a key was noted has ended. Returns the number of keys carried. Changes in lookups come first.
+    a key was noted has ended. What is noted from now on is for the next time, or an application that always writes above
+    READ COMMITTED would hold us for ever. Returns the number of keys carried. Changes in lookups come first.
     """
     carried = lookup_changes.work_off(session, mapping, facts) + tombstones.work_off(session, mapping, facts)[0]
     began, said = time.monotonic(), False
-    while rechecks(session.conn, mapping):
+    last = _last_recheck(session.conn, mapping)
+    while rechecks(session.conn, mapping, last):
         carried += work_off(session, mapping, facts)
-        waiting = rechecks(session.conn, mapping)
+        waiting = rechecks(session.conn, mapping, last)
         if waiting and not said and time.monotonic() - began > SAY_AFTER_S:
             said = True
             session.event(
@@ -205,9 +207,15 @@ def rejects(conn: Conn, mapping: Mapping) -> int:
     return int(row[0]) if row else 0
 
 
-def rechecks(conn: Conn, mapping: Mapping) -> int:
-    """Keys noted because they were written under an older snapshot."""
+def rechecks(conn: Conn, mapping: Mapping, last: int | None = None) -> int:
+    """Keys noted because they were written under an older snapshot; up to the note ``last``, if given."""
     row = conn.execute(
-        "SELECT count(*) FROM pgferry.recheck WHERE mapping = %s AND key <> '{}'", (mapping.id,)
+        "SELECT count(*) FROM pgferry.recheck WHERE mapping = %s AND key <> '{}' AND id <= coalesce(%s, id)",
+        (mapping.id, last),
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _last_recheck(conn: Conn, mapping: Mapping) -> int:
+    row = conn.execute("SELECT max(id) FROM pgferry.recheck WHERE mapping = %s", (mapping.id,)).fetchone()
+    return int(row[0] or 0) if row else 0

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 
 from console.engine import dual_write, sync_sets
+from console.engine import settle as settling
 from console.engine.facts import mapping_facts
 from console.engine.settle import settle
 from console.journal.connect import Conn
@@ -129,6 +131,36 @@ def test_what_is_made_good_later_does_not_undo_a_newer_write(database: str, conn
     assert conn.execute("SELECT note FROM sales_v2").fetchall() == [("newest",)]
     assert conn.execute("SELECT note FROM sales").fetchall() == [("old",)]
     assert conn.execute("SELECT direction, row_data->>'note' FROM pgferry.reject").fetchall() == [("reverse", "newest")]
+
+
+def test_writers_above_read_committed_do_not_hold_up_a_comparison(
+    database: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of their writes is noted for a second look; while they go on, there always is a note."""
+
+    def write(number: int) -> None:
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            conn.execute("UPDATE sales SET amount = %s", (number,))
+
+    written: list[int] = []
+
+    def then_write_again(*args: Any) -> int:
+        carried = work_off(*args)
+        if len(written) < 6:
+            written.append(len(written))
+            write(len(written))
+        return carried
+
+    work_off = settling.work_off
+    monkeypatch.setattr(settling, "work_off", then_write_again)
+    conn.execute("INSERT INTO sales VALUES (%s, 'S1', 'item1', 1, 'a')", (AT,))
+    write(10)
+    session = a_session(database, a_plan(a_task("compare", Kind.CHECK, mappings=("sales",))))
+    assert settle(session, MAPPING, mapping_facts(conn, MAPPING, "pgferry_archive")) > 0
+    session.drop()
+    assert len(written) == 1, "what is noted meanwhile is for the next time"
+    assert settling.rechecks(conn, MAPPING) == 1
 
 
 def test_what_the_copy_brings_is_not_carried_back(conn: Conn) -> None:
