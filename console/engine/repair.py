@@ -23,6 +23,7 @@ from console.journal import events
 from console.journal.connect import Conn
 from console.journal.difference import Difference, Values
 from console.plan.model import Leads, Mapping
+from console.text import several
 
 BATCH = 200  # differences mended in one transaction
 # Shorter than deadlock_timeout (1 s by default): against a writer it is always the repair that gives way.
@@ -83,7 +84,7 @@ def _batch(session: Session, question: Question, found: Sequence[Difference], wi
                 if session.run_id:
                     events.append(
                         session.conn, session.run_id, "check",
-                        f"repaired {len(found):,} rows of {question.mapping.id} from the {wish.right} side",
+                        f"repaired {several(len(found), 'row')} of {question.mapping.id} from the {wish.right} side",
                         actor=session.operator, rows=[d.row() for d in found],
                     )  # fmt: skip
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -13,6 +15,7 @@ from textual.color import Color
 
 from console.tui.draw import base
 from console.tui.draw.base import clip, ends, fit, heading, rule, wrap
+from console.tui.draw.differences import side_by_side
 from console.tui.glyphs import ASCII, UNICODE
 from console.tui.shell import Shell
 from tests.tui.gallery import SIZES, a_picture, gallery, moments
@@ -99,6 +102,28 @@ def test_a_copy_that_nobody_works_at_has_no_rate_and_no_end_to_come(
     assert "what was in its way" in shown
     for now in ("ETA", "rows/s", "nothing holds it back"):
         assert now not in shown
+
+
+@pytest.mark.parametrize(("can_control", "goes_on"), [(True, "space tries again"), (False, "the run stands still")])
+def test_a_failed_check_says_where_its_rows_are(can_control: bool, goes_on: str) -> None:
+    shell = a_picture("failed check")
+    shell.facts = replace(shell.facts, can_control=can_control)
+    shown = "\n".join(line.plain for line in shell.lines(80, 24))
+    assert f"4 shows what was found; {goes_on}" in shown
+
+
+@pytest.mark.parametrize("width", [72, 80])
+def test_a_differing_value_is_shown_to_its_end(width: int) -> None:
+    old, new = (f"2025-10-11 00:00:02.040051+00 a long spelling of the venue {end}" for end in "AB")
+    columns = {"columns": '["a_longer_column_name"]', "what": "changed", "key": "id = 1"}
+    row = {
+        **columns,
+        **{side: json.dumps({"a_longer_column_name": text}) for side, text in (("old", old), ("new", new))},
+    }
+    lines = side_by_side(row, width, UNICODE)
+    drawn = "\n".join(line.plain for line in lines)
+    assert re.search(r"A  +.*B *$", drawn, re.MULTILINE), drawn
+    assert {line.cell_len for line in lines} == {width}
 
 
 def test_wrapping_loses_no_word() -> None:

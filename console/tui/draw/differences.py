@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from console.journal.difference import is_difference, values_of
+from console.text import plain, several
 from console.tui.draw.base import cell, fit, heading, line, scrolled, span
 from console.tui.glyphs import Glyphs
 
 Row = Mapping[str, str]
 WHAT = 10  # the width of a kind
+LINES = 3  # of one value
 SHOWN = 20  # a check keeps at most so many
 
 
@@ -32,6 +36,15 @@ def columns_of(row: Row) -> tuple[str, ...]:
 
 def _text(value: str | None) -> str:
     return "NULL" if value is None else value
+
+
+def _pieces(value: str, width: int) -> list[str]:
+    """A value over a few lines where one is too narrow: a difference may stand at its end. What is longer is cut."""
+    text = plain(value)
+    if cell_len(text) <= width:
+        return [text]
+    whole = chop_cells(text, width)
+    return whole if len(whole) <= LINES else [*whole[: LINES - 1], "".join(whole[LINES - 1 :])]
 
 
 def _change(row: Row) -> str:
@@ -63,7 +76,7 @@ def listing(rows: Sequence[Row], chosen: int, size: tuple[int, int], glyphs: Gly
     room = max(height - 1, 1)
     top = scrolled(0, max(chosen, 0), len(rows), room)
     seen = span(top, room, len(rows))
-    named = f"the first {len(rows)} differing rows" if len(rows) >= SHOWN else f"{len(rows)} differing rows"
+    named = f"the first {len(rows)} differing rows" if len(rows) >= SHOWN else several(len(rows), "differing row")
     head = heading(glyphs, width, ", ".join(part for part in (named, seen) if part))
     shown = enumerate(rows[top : top + room], start=top)
     return [head, *(one_line(row, width, selected=index == chosen, glyphs=glyphs) for index, row in shown)]
@@ -85,9 +98,10 @@ def side_by_side(row: Row, width: int, glyphs: Glyphs) -> list[Text]:
     for name in names:
         differs = name in marked
         style = "bad" if differs else "dim"
-        values = (
-            cell("(no row)" if side is None else _text(side.get(name)), value_width, style) for side in (old, new)
-        )
+        values = [_pieces("(no row)" if side is None else _text(side.get(name)), value_width) for side in (old, new)]
         label = cell(name, name_width, "title" if differs else "dim")
-        lines.append(line(("!" if differs else " ", "bad"), " ", label, "  ", next(values), "  ", next(values)))
+        mark = line(("!" if differs else " ", "bad"), " ", label)
+        for one, other in zip_longest(*values, fillvalue=""):
+            lines.append(line(mark, "  ", cell(one, value_width, style), "  ", cell(other, value_width, style)))
+            mark = line(" " * mark.cell_len)
     return [fit(item, width) for item in lines]

@@ -72,7 +72,12 @@ def _work(state: RunState, facts: Facts, width: int) -> list[Text]:
         ]
     error = state.error or (state.current.error if state.current else "")
     if state.status is RunStatus.FAILED and error:
-        do = "space tries again from here; u shows the way back." if facts.can_control else "The run stands still."
+        current_id = state.current.id if state.current else ""
+        found = any(item.task_id == current_id and item.severity == "error" and not item.ok for item in state.checks)
+        look = "4 shows what was found; " if found else ""
+        do = f"{look}space tries again from here; u shows the way back."
+        if not facts.can_control:
+            do = f"{look}the run stands still." if look else "The run stands still."
         return [line(" ", item) for item in wrap(error, width - 2, "bad", limit=2)] + [line(" ", (do, "dim"))]
     current = state.current
     running = [item for item in state.progress if not item.finished]
