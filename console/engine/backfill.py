@@ -203,7 +203,8 @@ class Backfill:
                 f"{totals.rejected:,} of {totals.read:,} rows of {self.mapping.old} were rejected ({share:.1f} %): "
                 "more than the plan allows.",
                 state="The rows copied so far stay; the application is not affected.",
-                do="Look at the reasons under Checks, mend the data or the mapping, or raise the limit, and resume.",
+                do="The reasons stand under Backfill and in 'pgferry report'. Mend the data or the mapping, or raise the "
+                "limit, and resume.",
             )
 
     def _expected(self, totals: Totals) -> int:

@@ -169,6 +169,7 @@ def test_too_many_rejects_stop_the_copy(database: str) -> None:
     run_id = a_run(database, plan)
     assert order(database, plan, run_id, Verb.START, until="copy")[0] is RunStatus.FAILED
     assert "more than the plan allows" in state_of(database, run_id).error
+    assert "under Backfill" in state_of(database, run_id).error
 
 
 def test_a_corrupted_row_is_found_and_named(database: str) -> None:
