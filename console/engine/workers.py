@@ -55,7 +55,7 @@ class Orders:
 
         The server's system may put a writer that wakes onto the copy's core and leave it there to the next timer tick
         (4 ms at 250 Hz), until the copy has kept a core for some 40 ms: what writers feel is the number of bursts.
-        Measured at 55,000 rows/s on 2 cores, p99 over the p99 without a copy: bursts of 40 ms 4.1, of 100 ms 2.5, of
+        Measured at 55,000 rows/s on 2 cores, p99 over the p99 without a copy: bursts of 40 ms 3.7, of 100 ms 2.1, of
         190 ms 1.4. But a writer that changes a row in flight waits for its batch, so that it is the plan's to say. A
         signal near its limit is no reason for longer bursts: they would meet it sooner.
         """
