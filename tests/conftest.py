@@ -27,6 +27,9 @@ SETTINGS = {
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 << 30  # bytes free there for the servers of a run
 REPOSITORY = Path(__file__).resolve().parent.parent
+# The commands that tests start read compiled modules, also where the environment asks that none be kept: each start
+# would compile them again, which is half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

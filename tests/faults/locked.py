@@ -97,9 +97,11 @@ def running_alone(conninfo: str, plan: Plan, run_id: int) -> Iterator[Future[Run
         try:
             yield running
         except BaseException:
+            rest_s = 0.3
             while not running.done():  # again and again: the runner connects again, and gives up after a while
                 _end_everybody(conninfo)
-                time.sleep(0.3)
+                time.sleep(rest_s)
+                rest_s = min(2 * rest_s, 10.0)  # a drain whose users were ended needs quiet to come to its end
             raise
 
 
