@@ -80,7 +80,8 @@ class Verdict:
         held = f"; {changed:,} hold what the old shape cannot" if changed else ""
         if self.ok:
             followed = f"; {several(self.changes, 'change')} in lookups followed meanwhile" if self.changes else ""
-            return f"{text}, every row equal{held}{followed}"
+            equal = "every row equal" if self.new or not self.old else "NO ROW ARRIVED: every one was refused"
+            return f"{text}, {equal}{held}{followed}"
         found = ", ".join(f"{self.faults[kind]:,} {words}" for kind, words in KINDS.items() if self.faults[kind])
         if not found and self.adds_up:
             found = f"every row equal, but {self.open_changes:,} changes in lookups are not carried yet"

@@ -91,7 +91,14 @@ def _check_create(source: Source, mapping: Mapping, lookup: Lookup, path: Path) 
             f'Mapping {mapping.id}: the lookup {lookup.name} needs both missing = "create" and create, or neither.',
             *path,
             "create" if lookup.create else "missing",
-            do="create is an SQL expression over o, such as a call of a function, that makes the missing row.",
+            do="create is an SQL expression over o that calls a function which makes the missing row.",
+        )
+    if lookup.create and "(" not in lookup.create:
+        raise source.fault(
+            f"Mapping {mapping.id}: create of the lookup {lookup.name} makes no row: it calls nothing.",
+            *path,
+            "create",
+            do=f'Call a function of yours that inserts the row into {lookup.relation}: create = "make_it(o.name)".',
         )
     if lookup.create and not _SUBQUERY.search(lookup.create):
         for alias, column in reads(lookup.create):

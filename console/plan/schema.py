@@ -128,7 +128,9 @@ _LOOKUP = (
         choices=_choices(Missing),
     ),
     Key(
-        "create", Type.TEXT, "SQL expression over the old row o that makes the missing row; only with missing = create."
+        "create",
+        Type.TEXT,
+        "SQL expression over the old row o that calls a function which inserts the missing row; only with missing = create.",
     ),
     Key(
         "changes",

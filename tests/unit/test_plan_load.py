@@ -170,6 +170,13 @@ TOML_FAULTS = [
     pytest.param('new = "market.ticks_v2"', 'new = "a.b.c"', "names no table", ("new =", 1), id="bad-table"),
     pytest.param('name = "ex"', 'name = "sym"', "reads ex.exchange_id", ("exchange_id", 1), id="lookup-renamed"),
     pytest.param('name = "ex"', 'name = "o"', "cannot name a lookup", ('name = "o"', 1), id="lookup-o"),
+    pytest.param(
+        'name = "ex"',
+        'name = "ex"\nmissing = "create"\ncreate = "o.exchange"',
+        "makes no row: it calls nothing",
+        ("create =", 1),
+        id="lookup-create",
+    ),
     pytest.param('price = "o.price"', 'price = "n.price"', "reads n.price", ("price =", 1), id="wrong-row"),
     pytest.param('price = "n.price"', 'price = "o.price"', "reads o.price", ("price =", 2), id="wrong-row-back"),
     pytest.param('= "exchange" }', '= "venue" }', "depends on venue", ("exchange_id", 1), id="key-source"),
