@@ -73,7 +73,7 @@ def _help(session: Session, copy: Copy, hand: Hand, say: Callable[[str], None]) 
     statement = copier.make_statement(session.conn, mapping, facts, names)
     settings = replace(BackfillSettings(), workers=hand.workers)
     orders = Orders(Pace(settings.batch_rows, settings.target_ms), settings, held_by=[_SILENCE])
-    _ask(session.conn, copy, hand, orders)
+    _ask(session, copy, hand, orders)
     crew = Crew(session, Ground(mapping, facts, names, copy, statement), orders)
     say(f"lends {several(hand.workers, 'worker')} to run {copy.run_id}: {mapping.old} to {mapping.new}")
     held: list[str] = []
@@ -86,7 +86,7 @@ def _help(session: Session, copy: Copy, hand: Hand, say: Callable[[str], None]) 
             if orders.done.is_set():
                 break
             held = _tell(held, orders.held_by, say)
-            _patiently(session, lambda conn: _ask(conn, copy, hand, orders))
+            _patiently(session, lambda _: _ask(session, copy, hand, orders))
     finally:
         crew.stop()
         _patiently(session, lambda conn: hands.leave(conn, copy, hand))
@@ -110,8 +110,12 @@ def _patiently(session: Session, work: Callable[[Conn], None]) -> None:
         time.sleep(0.2)
 
 
-def _ask(conn: Conn, copy: Copy, hand: Hand, orders: Orders) -> None:
-    """Take over what the runner says now, and say that we are here."""
+def _ask(session: Session, copy: Copy, hand: Hand, orders: Orders) -> None:
+    """Take over what the runner says now, and say that we are here.
+
+    Raises LeaseLost where another runner took over, though no batch was begun since; Stopped.
+    """
+    conn = session.conn
     if chunks.waiting(conn, copy) == (0, True):
         orders.done.set()
         return
@@ -122,6 +126,7 @@ def _ask(conn: Conn, copy: Copy, hand: Hand, orders: Orders) -> None:
             state="Every batch that was begun here was finished.",
             do="Join again when it copies.",
         )
+    session.hold(conn)
     hands.lend(conn, copy, hand)
     pacing = hands.told(conn, copy)
     if pacing is None:
