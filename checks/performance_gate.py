@@ -4,13 +4,14 @@ phase: 2
 severity: error
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from marketdata.cache import SymbolCache
 from marketdata.store import Store, open_store
 from operations import INSERT, LATEST, measure
 from support import Connection, Times, is_table, loaded_cache, record, result, run, sample_pairs, undone
 
+Figures = Mapping[tuple[str, str], Times]  # by operation and shape
 ROUNDS = 400
 ATTEMPTS = 3
 # The plan's tolerance. In one run both shapes take turns and meet the same weather; the baseline met another.
@@ -39,7 +40,7 @@ def limits_of(operation: str, old: Times | None, baseline: float | None) -> dict
     return limits
 
 
-def judge(operation: str, new: Times, old: Times | None, baseline: float | None) -> None:
+def judge(operation: str, new: Times, old: Times | None, baseline: float | None, attempt: int) -> None:
     """The verdict on one operation, with the figures it rests on."""
     limits = limits_of(operation, old, baseline)
     rows = [{"shape": "normalised", "p50_ms": round(new.p50, 4), "p99_ms": round(new.p99, 4)}]
@@ -50,17 +51,17 @@ def judge(operation: str, new: Times, old: Times | None, baseline: float | None)
     slower = [name for name, limit in limits.items() if new.p50 > limit]
     expected = ", ".join(f"p50 at most {limit:.3f} ms ({name})" for name, limit in limits.items())
     ratio = f"; {new.p50 / old.p50:.2f} times legacy" if old else ""
-    actual = f"{new}{ratio}" + (
-        f"; slower than {' and '.join(slower)} allows, also in the last of {ATTEMPTS} attempts: try again when the machine is quiet"
-        if slower
-        else ""
-    )
+    actual = f"{new}{ratio}"
+    if slower:
+        actual += f"; slower than {' and '.join(slower)} allows, {attempt} times: try again when the machine is quiet"
+    elif attempt > 1:
+        actual += f"; in attempt {attempt} of {ATTEMPTS}: something was slower than its limit before"
     check_id = f"performance_gate.{operation.split()[0]}"
     title = f"{operation.capitalize()}: normalised against legacy"
     result(check_id, title, not slower, expected or "no legacy figures to compare with", actual, rows)
 
 
-def slower_ones(times: Mapping[tuple[str, str], Times], baselines: Mapping[str, float | None]) -> list[str]:
+def slower_ones(times: Figures, baselines: Mapping[str, float | None]) -> list[str]:
     """The operations that are slower than a limit allows."""
     return [
         operation
@@ -68,6 +69,17 @@ def slower_ones(times: Mapping[tuple[str, str], Times], baselines: Mapping[str, 
         for limit in limits_of(operation, times.get((operation, "legacy")), baseline).values()
         if times[operation, "normalised"].p50 > limit
     ]
+
+
+def attempts(once: Callable[[], Figures], baselines: Mapping[str, float | None]) -> tuple[int, Figures]:
+    """(how often it was measured, the last figures): again while something is slower than its limit.
+
+    Others use the machine too: what is slow is so every time.
+    """
+    number, times = 1, once()
+    while number < ATTEMPTS and slower_ones(times, baselines):
+        number, times = number + 1, once()
+    return number, times
 
 
 def main() -> None:
@@ -80,16 +92,11 @@ def main() -> None:
         if is_table(conn, "book_ticker_snapshots"):
             stores["legacy"] = open_store(conn, "legacy", SymbolCache())
         baselines = {operation: recorded(conn, operation) for operation in (LATEST, INSERT)}
-        times = measure(conn, stores, pairs, ROUNDS)
-        for _ in range(ATTEMPTS - 1):
-            if not slower_ones(times, baselines):
-                break
-            # Others use the machine too: what is slow is so every time.
-            times = measure(conn, stores, pairs, ROUNDS)
+        attempt, times = attempts(lambda: measure(conn, stores, pairs, ROUNDS), baselines)
     for (operation, shape), figures in times.items():
         record(shape, operation, figures)
     for operation, baseline in baselines.items():
-        judge(operation, times[operation, "normalised"], times.get((operation, "legacy")), baseline)
+        judge(operation, times[operation, "normalised"], times.get((operation, "legacy")), baseline, attempt)
 
 
 run(main)

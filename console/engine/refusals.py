@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from console.engine import derive
+from console.engine import collations
 from console.engine.derive import table
 from console.engine.facts import MappingFacts, TableFacts
 from console.engine.naming import trigger_name
@@ -50,7 +50,10 @@ def obstacles(conn: Conn, mapping: Mapping, facts: MappingFacts, direction: Dire
                 f"ALTER TABLE {facts.new.name} SET LOGGED.",
             )
         )
-    found += _collations(mapping, facts)
+    found += [
+        Obstacle(what, "Give both columns the same collation, or one of them the default.")
+        for what in collations.conflicts(conn, mapping, facts)
+    ]
     for way in direction.ways:
         forward = way is Direction.FORWARD
         source, goal = (facts.old, facts.new) if forward else (facts.new, facts.old)
@@ -276,20 +279,6 @@ def _table(conn: Conn, facts: TableFacts) -> list[Obstacle]:
                 "Replace the rules by triggers.",
             )
         )
-    return found
-
-
-def _collations(mapping: Mapping, facts: MappingFacts) -> list[Obstacle]:
-    found = []
-    for part in derive.key_parts(mapping):
-        old, new = facts.old.column(part.old) if part.old else None, facts.new.column(part.new)
-        if old is not None and new is not None and old.loose != new.loose:
-            found.append(
-                Obstacle(
-                    f"Keys {part.old} and {part.new} are equal by different rules (a nondeterministic collation on one side).",
-                    "Give both key columns the same collation.",
-                )
-            )
     return found
 
 
