@@ -17,6 +17,7 @@ from console.journal.state import Target
 MIN_VERSION = 130000  # PostgreSQL 13, in the form of server_version_num
 
 _ADVICE = {
+    "53100": "Free space on the server's disk, then resume.",
     "28P01": "Check the password (PGPASSWORD, ~/.pgpass or the service file).",
     "28000": "Check the role and the server's pg_hba.conf.",
     "3D000": "Check the database name (PGDATABASE or dbname=).",
@@ -115,6 +116,7 @@ def _connection_failed(error: psycopg.OperationalError) -> ConnectionFailed:
             ("no pg_hba.conf entry", "28000"),
             ("does not exist", "3D000"),
             ("too many clients", "53300"),
+            ("No space left on device", "53100"),
             ("starting up", "57P03"),
             ("shutting down", "57P03"),
         ):

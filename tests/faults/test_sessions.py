@@ -26,7 +26,7 @@ OURS = "application_name LIKE 'pgferry%' AND pid <> pg_backend_pid() AND datname
 
 
 @contextmanager
-def watched_from_a_console(database: str, plan: Plan) -> Iterator[None]:
+def watched_from_a_console(database: str, plan: Plan) -> Iterator[JournalWorld]:
     """A console that reads the run and listens, as the screens do."""
     world = JournalWorld(Settings(database, plan.root, "tester", "DEV"), plan, control=False)
     ended = threading.Event()
@@ -39,7 +39,7 @@ def watched_from_a_console(database: str, plan: Plan) -> Iterator[None]:
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        yield
+        yield world
     finally:
         ended.set()
         thread.join()
@@ -91,13 +91,14 @@ def test_the_server_says_what_each_of_our_sessions_has_set(database: str, work: 
         return row is not None and row[0] is not None and expected | {"console"} <= set(row[0].split())
 
     send(database, run_id, Verb.START, until="end")
-    with running_alone(database, plan, run_id) as running, watched_from_a_console(database, plan):
+    with running_alone(database, plan, run_id) as running, watched_from_a_console(database, plan) as world:
         until(lambda: all_there() and (work != "a copy" or chunks_done(conn) > 2), "all of our sessions")
         until(lambda: len(our_connections(conn)) >= 5, "the console's second one")
         found = our_connections(conn)
         answered = set()
         for session in found.values():
-            row = asked(session)
+            with world._lock:  # not while the console sends a pipeline on the same connection
+                row = asked(session)
             if row is None:
                 continue
             assert isinstance(row, tuple)
