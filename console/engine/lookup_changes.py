@@ -53,10 +53,16 @@ def open_notes(conn: Conn, mapping: Mapping) -> int:
 
 
 def newest(conn: Conn) -> int:
-    """The number of the newest change noted of any lookup, worked off or not; it only ever grows."""
+    """The number of the newest change noted of any lookup, worked off or not; it only ever grows.
+
+    0 for a role that may only read the journal's tables: up to 16 the server refuses it the number, later it hides it.
+    """
+    there = conn.execute("SELECT to_regclass('pgferry.lookup_change') IS NOT NULL").fetchone()
+    if not there or not there[0]:
+        return 0
     row = conn.execute(
-        "SELECT CASE WHEN to_regclass('pgferry.lookup_change') IS NOT NULL THEN"
-        " pg_sequence_last_value(pg_get_serial_sequence('pgferry.lookup_change', 'id')::regclass) END"
+        "SELECT CASE WHEN has_sequence_privilege(s.name, 'SELECT') THEN pg_sequence_last_value(s.name::regclass) END"
+        " FROM pg_get_serial_sequence('pgferry.lookup_change', 'id') s(name)"
     ).fetchone()
     return int(row[0] or 0) if row else 0
 
